@@ -1,0 +1,55 @@
+#ifndef KLDIV_PROTO_WIRE_DECODE_H_
+#define KLDIV_PROTO_WIRE_DECODE_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/wire/pair.h"
+#include "proto/wire/slices.h"
+
+// Reads kldiv.v1 request messages from the bytes that the transport received. Tensor bytes stay where
+// they are. Accepts, refuses and sees exactly what the generated parser does (merged messages, the last
+// scalar wins, packed and unpacked shapes, groups), apart from the contract's two rules: an unknown field
+// below 100 is refused, a bool is 0 or 1 and an enum a value that is listed.
+namespace kldiv::wire {
+
+// The numbers are those of kldiv.v1.Reduction; UNSPECIFIED has become kMean.
+enum class Reduction : uint8_t { kNone = 1, kMean = 2, kBatchMean = 3, kSum = 4 };
+
+inline constexpr int kMaxDimensions = 64;
+using Shape = absl::InlinedVector<int64_t, 4>;
+
+// One EvaluateRequest.
+struct PairRequest {
+  uint64_t request_id = 0;
+  Pair pair;    // views into the message; meaningful only when status is OK
+  Shape shape;  // of both tensors
+  Reduction reduction = Reduction::kMean;  // the legacy arguments have been applied
+  bool want_timing = false;
+  int64_t timeout_ns = 0;  // this pair's own deadline from receipt; 0: the call's. Negative: already over
+  absl::Status status;     // INVALID_ARGUMENT: the pair's own fault, naming the field, what came and what was expected
+};
+
+// The message of Evaluate, or one of EvaluateStream, whose bytes are `slices`, which outlive the answer.
+//
+// OK whenever the bytes are an EvaluateRequest; a fault of the pair is in its `status`.
+// INVALID_ARGUMENT when they cannot be decoded.
+absl::StatusOr<PairRequest> DecodeEvaluateRequest(std::span<const Slice> slices);
+
+// The message of EvaluateBatch: its pairs in order, each with its own status.
+//
+// INVALID_ARGUMENT, for the whole message: bytes that cannot be decoded anywhere, an unknown field below
+// 100 of the message itself, more than `max_pairs` pairs.
+absl::StatusOr<std::vector<PairRequest>> DecodeEvaluateBatchRequest(std::span<const Slice> slices,
+                                                                    int64_t max_pairs);
+
+// Is this the message of GetServerInfo? INVALID_ARGUMENT when the bytes cannot be decoded.
+absl::Status DecodeGetServerInfoRequest(std::span<const Slice> slices);
+
+}  // namespace kldiv::wire
+
+#endif  // KLDIV_PROTO_WIRE_DECODE_H_

@@ -1,0 +1,44 @@
+#ifndef KLDIV_SERVER_LANES_LANE_H_
+#define KLDIV_SERVER_LANES_LANE_H_
+
+#include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
+#include "proto/wire/pair.h"
+
+namespace kldiv::server {
+
+// A pair in a lane's hands: what to evaluate and where the results go.
+struct LanePair {
+  const wire::Pair* pair = nullptr;
+  double* tile_sums = nullptr;   // one for each tile of the pair; null when pointwise is set
+  uint8_t* pointwise = nullptr;  // for `none`: elements * ElementSize(formula.output()) bytes, any alignment
+};
+
+// Consecutive tiles of a pair.
+struct Piece {
+  const LanePair* pair = nullptr;
+  int64_t first_tile = 0;
+  int64_t tile_count = 0;  // at least 1
+};
+
+enum class LaneKind : uint8_t { kCpu, kCuda };
+
+// Something that evaluates pieces: a CPU thread, or a CUDA stream with its buffers.
+//
+// Belongs to one thread. Keeps nothing of the pieces after Run.
+class Lane {
+ public:
+  virtual ~Lane() = default;
+
+  // Evaluates all pieces and returns when their tile sums or pointwise losses are in place.
+  //
+  // An error is a fault of the device, whose name it carries: the outputs are then undefined and the
+  // pieces may be evaluated again elsewhere.
+  virtual absl::Status Run(std::span<const Piece> pieces) = 0;
+};
+
+}  // namespace kldiv::server
+
+#endif  // KLDIV_SERVER_LANES_LANE_H_
