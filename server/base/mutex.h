@@ -1,6 +1,7 @@
 #ifndef KLDIV_SERVER_BASE_MUTEX_H_
 #define KLDIV_SERVER_BASE_MUTEX_H_
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -46,6 +47,13 @@ class CondVar {
     std::unique_lock<std::mutex> lock(mu.mu_, std::adopt_lock);
     cv_.wait(lock);
     lock.release();
+  }
+  // The same, until `end` at the latest; false: it has passed.
+  bool WaitUntil(Mutex& mu, std::chrono::steady_clock::time_point end) KLDIV_REQUIRES(mu) {
+    std::unique_lock<std::mutex> lock(mu.mu_, std::adopt_lock);
+    const bool in_time = cv_.wait_until(lock, end) == std::cv_status::no_timeout;
+    lock.release();
+    return in_time;
   }
   void NotifyOne() { cv_.notify_one(); }
   void NotifyAll() { cv_.notify_all(); }

@@ -86,7 +86,7 @@ class CallHandler {
 // One call, the transport's side. Read, Write, Finish, NotifyOnCancel and Abort may be called from any
 // thread between the call's start and OnDone; they never call the handler back before they return. Whoever
 // calls must know that OnDone has not come: it never comes before Finish, nor while a Read or a Write is
-// under way.
+// under way. Sending (Write, Finish) and receiving (Read, NotifyOnCancel) may each be done by one thread at a time.
 class Call {
  public:
   virtual ~Call() = default;

@@ -1,0 +1,171 @@
+#include "server/rpc/grpc_transport.h"
+
+#include <grpc/grpc.h>
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/impl/codegen/rpc_service_method.h>
+#include <grpcpp/impl/codegen/service_type.h>
+#include <grpcpp/resource_quota.h>
+#include <pthread.h>
+
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "server/rpc/grpc_call.h"
+
+namespace kldiv::server {
+namespace {
+
+constexpr int kMaxHeaderBytes = 64 << 10;
+constexpr int kMaxStreamsPerConnection = 1024;
+constexpr int kHandshakeTimeoutMs = 10'000;
+constexpr int kMinPingIntervalMs = 10'000;
+
+// Calls of a method that wait for headers, per queue. While one is being taken the others keep gRPC from
+// queueing calls of its own.
+constexpr int kArmedEvaluations = 32;
+constexpr int kArmedOthers = 4;
+
+struct MethodPath {
+  Method method;
+  const char* path;
+};
+constexpr MethodPath kEvaluationMethods[] = {
+    {Method::kEvaluate, "/kldiv.v1.KlDivergence/Evaluate"},
+    {Method::kEvaluateBatch, "/kldiv.v1.KlDivergence/EvaluateBatch"},
+    {Method::kEvaluateStream, "/kldiv.v1.KlDivergence/EvaluateStream"},
+    {Method::kGetServerInfo, "/kldiv.v1.KlDivergence/GetServerInfo"},
+};
+constexpr MethodPath kHealthMethods[] = {
+    {Method::kHealthCheck, "/grpc.health.v1.Health/Check"},
+    {Method::kHealthWatch, "/grpc.health.v1.Health/Watch"},
+};
+
+bool IsEvaluation(Method method) {
+  return method == Method::kEvaluate || method == Method::kEvaluateBatch || method == Method::kEvaluateStream;
+}
+
+// A service as the code generator would make it, except that each method is an asynchronous bidirectional
+// stream of raw bytes.
+class RawService final : public grpc::Service {
+ public:
+  explicit RawService(std::span<const MethodPath> methods) : methods_(methods) {
+    for (size_t i = 0; i < methods.size(); ++i) {
+      auto* const method =
+          new grpc::internal::RpcServiceMethod(methods[i].path, grpc::internal::RpcMethod::BIDI_STREAMING, nullptr);
+      registered_.push_back(method);
+      AddMethod(method);  // Takes it over.
+      MarkMethodAsync(static_cast<int>(i));
+    }
+  }
+
+  void Arm(GrpcCallContext& context) const {
+    for (size_t i = 0; i < methods_.size(); ++i) {
+      const int count = IsEvaluation(methods_[i].method) ? kArmedEvaluations : kArmedOthers;
+      for (int n = 0; n < count; ++n) {
+        GrpcCall::Arm(context, methods_[i].method, registered_[i]->server_tag(), methods_[i].path);
+      }
+    }
+  }
+
+ private:
+  const std::span<const MethodPath> methods_;
+  std::vector<grpc::internal::RpcServiceMethod*> registered_;
+};
+
+struct Queue {
+  std::unique_ptr<grpc::ServerCompletionQueue> queue;
+  GrpcCallContext context;
+  std::thread thread;
+};
+
+void Poll(grpc_completion_queue* queue) {
+  for (;;) {
+    const grpc_event event = grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_REALTIME), nullptr);
+    if (event.type == GRPC_QUEUE_SHUTDOWN) return;
+    GrpcCall::Deliver(event.tag, event.success != 0);
+  }
+}
+
+class GrpcTransportImpl final : public GrpcTransport {
+ public:
+  GrpcTransportImpl(const GrpcTransportOptions& options, grpc::ServerBuilder& builder)
+      : options_(options), kl_divergence_(kEvaluationMethods), health_(kHealthMethods) {
+    Configure(builder);
+    builder.RegisterService(&kl_divergence_);
+    builder.RegisterService(&health_);
+    // Never asked for a call: without it gRPC's C++ layer answers unknown methods by events of its own in our queues.
+    builder.RegisterAsyncGenericService(&generic_);
+    for (int i = 0; i < options.polling_threads; ++i) {
+      queues_.push_back(std::make_unique<Queue>());
+      queues_.back()->queue = builder.AddCompletionQueue();
+    }
+  }
+
+  void Start(grpc::Server& server, Service& service) override {
+    for (const auto& queue : queues_) {
+      queue->context.server = server.c_server();
+      queue->context.queue = queue->queue->cq();
+      queue->context.service = &service;
+      kl_divergence_.Arm(queue->context);
+      health_.Arm(queue->context);
+      for (int i = 0; i < kArmedOthers; ++i) GrpcCall::Arm(queue->context, Method::kUnknown, nullptr, "");
+      queue->thread = std::thread([this, cq = queue->context.queue] {
+        pthread_setname_np(pthread_self(), "kldiv-poll");
+        if (options_.on_thread_start) options_.on_thread_start();
+        Poll(cq);
+      });
+    }
+  }
+
+  void Tick(std::chrono::steady_clock::time_point now) override {
+    const absl::Status status = absl::DeadlineExceededError("the answer was not taken within --write_timeout");
+    for (const auto& queue : queues_) queue->context.live.AbortSendsSince(now - options_.write_timeout, status);
+  }
+
+  bool Stop(std::chrono::milliseconds timeout) override {
+    const auto end = std::chrono::steady_clock::now() + timeout;
+    for (const auto& queue : queues_) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+      if (!queue->context.live.WaitUntilNone(left)) return false;
+    }
+    for (const auto& queue : queues_) queue->queue->Shutdown();
+    for (const auto& queue : queues_) queue->thread.join();
+    return true;
+  }
+
+ private:
+  void Configure(grpc::ServerBuilder& builder) const {
+    grpc::ResourceQuota quota("kldiv");
+    quota.Resize(static_cast<size_t>(options_.max_memory));
+    builder.SetResourceQuota(quota);
+    builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_message_bytes));
+    builder.SetMaxSendMessageSize(-1);
+    // Without the probe a connection's window stays small: with it, it grows to 24 MiB for every withheld read.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
+    builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxHeaderBytes);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
+    // Compressed messages come to us as they are, and are refused with a sentence.
+    builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+    builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);
+  }
+
+  const GrpcTransportOptions options_;
+  RawService kl_divergence_;
+  RawService health_;
+  grpc::AsyncGenericService generic_;
+  std::vector<std::unique_ptr<Queue>> queues_;
+};
+
+}  // namespace
+
+std::unique_ptr<GrpcTransport> GrpcTransport::Create(const GrpcTransportOptions& options,
+                                                     grpc::ServerBuilder& builder) {
+  return std::make_unique<GrpcTransportImpl>(options, builder);
+}
+
+}  // namespace kldiv::server
