@@ -3,7 +3,7 @@
 Usage: count_results.py BUILD_FOLDER...
 
 Each build folder holds results/ctest.xml (ctest --output-junit) and, for its GoogleTest binaries,
-results/NAME.json (--gtest_output). A folder without results/ctest.xml, because its build failed, counts as one
+results/NAME.json (--gtest_output), and results/seconds.txt, a note to print. A folder without results/ctest.xml, because its build failed, counts as one
 failed test. Exits with 0 only when something passed and nothing failed.
 """
 
@@ -74,6 +74,8 @@ def count_suite(folder):
         count, failures = count_entry(status, report)
         total += count
         lines += [f"{folder}: {name}: {failure}" for failure in failures]
+    if total == Count():
+        return Count(failed=1), [f"{folder}: there was no test to run"]
     return total, lines
 
 
@@ -89,7 +91,8 @@ def main():
         total += count
         for line in lines:
             print(f"FAILED  {line}")
-        print(f"{folder}: {count}")
+        seconds = pathlib.Path(folder) / "results" / "seconds.txt"
+        print(f"{folder}: {count}" + (f"; {seconds.read_text().strip()}" if seconds.is_file() else ""))
     print(total)
     return 0 if total.passed and not total.failed else 1
 

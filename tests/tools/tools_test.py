@@ -79,6 +79,13 @@ class Counting(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             self.assertEqual(count_results.count_suite(folder)[0], Count(failed=1))
 
+    def test_counts_a_suite_without_tests_as_one_failure(self):
+        with tempfile.TemporaryDirectory() as folder:
+            results = pathlib.Path(folder) / "results"
+            results.mkdir()
+            (results / "ctest.xml").write_text("<testsuite></testsuite>")
+            self.assertEqual(count_results.count_suite(folder)[0], Count(failed=1))
+
     def test_tells_a_skipped_script_from_a_missing_binary(self):
         with tempfile.TemporaryDirectory() as folder:
             results = pathlib.Path(folder) / "results"
