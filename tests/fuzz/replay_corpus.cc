@@ -1,5 +1,5 @@
-// The main program of a fuzzer that is built without libFuzzer: runs it once over each file of the folders given.
-// Fails when there is no file: a corpus that went missing proves nothing.
+// The main program of a fuzzer that is built without libFuzzer: runs it once over each file of the folders
+// given. Fails when there is no file: a corpus that went missing proves nothing.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
