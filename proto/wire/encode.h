@@ -11,7 +11,8 @@
 #include "proto/wire/decode.h"
 
 // Writes kldiv.v1 messages around large byte runs without copying them: a message is a list of parts,
-// each either small bytes of its own or a reference to somebody's memory.
+// each either small bytes of its own or a reference to somebody's memory. An empty run gives no reference.
+// All together they are the bytes that the generated classes serialize for the same message.
 namespace kldiv::wire {
 
 // A message to send, as bytes and references in order. Movable, cheap to build.
@@ -26,7 +27,7 @@ class Parts {
   std::string owned;                  // the small bytes, all together
   std::vector<Reference> references;  // in order of `after`
 
-  size_t size() const;  // bytes of the whole message
+  size_t size() const;  // bytes of the whole message, walked over at each call
 };
 
 struct Timing {
@@ -42,18 +43,22 @@ struct PairAnswer {
   absl::Status status;  // not OK: only request_id, this and retry_after_ms count
   int64_t retry_after_ms = 0;
   int64_t element_count = 0;
-  bool none = false;                  // true: `pointwise` is the answer, else `loss`
-  double loss = 0;                    // already divided and canonical
+  bool none = false;  // true: `pointwise` is the answer, else `loss`
+  double loss = 0;    // already divided and canonical
   numerics::DType pointwise_dtype = numerics::DType::kFp32;
-  std::span<const int64_t> shape;     // of the pointwise answer
-  Slice pointwise;                    // becomes a reference, with `tag`
+  std::span<const int64_t> shape;  // of the pointwise answer
+  Slice pointwise;                 // becomes a reference, with `tag`
   size_t tag = 0;
   std::optional<Timing> timing;
 };
 
+// Bytes of an Error's message at most.
+inline constexpr size_t kMaxErrorMessageBytes = 256;
+
 // An EvaluateResponse. `answer.status` is OK.
 Parts EncodeEvaluateResponse(const PairAnswer& answer);
-// An EvaluateResult, with a response or an error (its message cut to 256 bytes, at a character).
+// An EvaluateResult, with a response or an error. The error's message is made valid UTF-8, '?' standing for a
+// byte that is not, and cut before the character that would exceed kMaxErrorMessageBytes.
 Parts EncodeEvaluateResult(const PairAnswer& answer);
 // An EvaluateBatchResponse with one result for each answer, in order.
 Parts EncodeEvaluateBatchResponse(std::span<const PairAnswer> answers);
