@@ -1,5 +1,6 @@
 #include "server/base/command_line.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <limits>
 #include <map>
@@ -193,7 +194,8 @@ bool AbslParseFlag(absl::string_view text, ByteSize* size, std::string* error) {
     }
   }
   int64_t count = 0;
-  if (text.empty() || !absl::ascii_isdigit(static_cast<unsigned char>(text[0]))) return false;
+  // SimpleAtoi alone would take a sign and blanks.
+  if (!std::all_of(text.begin(), text.end(), absl::ascii_isdigit)) return false;
   if (!absl::SimpleAtoi(text, &count) || count > std::numeric_limits<int64_t>::max() / unit) return false;
   size->bytes = count * unit;
   return true;

@@ -1,0 +1,124 @@
+#include "server/net/listener.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/net/listening_socket.h"
+#include "server/net/open_connections.h"
+
+namespace kldiv::server {
+namespace {
+
+constexpr int kBackOffMs = 50;      // after a failed accept; descriptors come back as connections end
+constexpr int kAcceptsInARow = 64;  // then the other sockets get their turn
+constexpr rlim_t kMaxDescriptors = 1 << 20;
+
+class SocketListener final : public Listener {
+ public:
+  SocketListener(std::vector<ListeningSocket> sockets, std::vector<std::string> addresses,
+                 FileDescriptor wake)
+      : addresses_(std::move(addresses)), wake_(std::move(wake)), sockets_(std::move(sockets)) {}
+  ~SocketListener() override { Close(); }
+
+  const std::vector<std::string>& addresses() const override { return addresses_; }
+
+  void Start(int max_connections, Handover handover) override {
+    thread_ = std::thread([this, max_connections, handover = std::move(handover)] {
+      OpenConnections open(max_connections);
+      AcceptUntilWoken(open, handover);
+    });
+  }
+
+  void Close() override {
+    if (thread_.joinable()) {
+      eventfd_write(wake_.get(), 1);
+      thread_.join();
+    }
+    sockets_.clear();
+  }
+
+  Counters counters() const override { return {accepted_.load(), refused_.load(), accept_errors_.load()}; }
+
+ private:
+  void AcceptUntilWoken(OpenConnections& open, const Handover& handover) {
+    std::vector<pollfd> polled = {{wake_.get(), POLLIN, 0}};
+    for (const ListeningSocket& socket : sockets_) polled.push_back({socket.fd(), POLLIN, 0});
+    bool back_off = false;
+    for (;;) {
+      // The sockets stay ready while accept fails: only the wake-up is waited for then.
+      poll(polled.data(), back_off ? 1 : polled.size(), back_off ? kBackOffMs : -1);
+      if (polled[0].revents != 0) return;
+      back_off = false;
+      for (const ListeningSocket& socket : sockets_) {
+        if (!AcceptWaiting(socket, open, handover)) back_off = true;
+      }
+    }
+  }
+
+  // Accepts what waits. False: the system cannot open more now.
+  bool AcceptWaiting(const ListeningSocket& socket, OpenConnections& open, const Handover& handover) {
+    for (int i = 0; i < kAcceptsInARow; ++i) {
+      FileDescriptor fd(accept4(socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (!fd.valid()) {
+        if (errno == EAGAIN) return true;
+        if (errno == ECONNABORTED || errno == EINTR) continue;
+        accept_errors_.fetch_add(1);
+        return false;
+      }
+      if (!open.HasRoom(OpenConnections::Clock::now())) {
+        refused_.fetch_add(1);
+        continue;
+      }
+      open.Add(fd.get());
+      accepted_.fetch_add(1);
+      handover(socket.fd(), fd.release(), socket.is_tcp());
+    }
+    return true;
+  }
+
+  const std::vector<std::string> addresses_;
+  const FileDescriptor wake_;
+  std::vector<ListeningSocket> sockets_;  // read by the thread, changed when it is gone
+  std::thread thread_;
+
+  std::atomic<int64_t> accepted_{0};
+  std::atomic<int64_t> refused_{0};
+  std::atomic<int64_t> accept_errors_{0};
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Open(std::span<const ListenAddress> addresses) {
+  std::vector<ListeningSocket> sockets;
+  std::vector<std::string> names;
+  for (const ListenAddress& address : addresses) {
+    absl::StatusOr<std::vector<ListeningSocket>> opened = ListeningSocket::Open(address);
+    if (!opened.ok()) return opened.status();
+    names.push_back(opened->front().address().ToString());
+    for (ListeningSocket& socket : *opened) sockets.push_back(std::move(socket));
+  }
+  FileDescriptor wake(eventfd(0, EFD_CLOEXEC));
+  if (!wake.valid()) return absl::FailedPreconditionError(absl::StrCat("eventfd: ", std::strerror(errno)));
+  return std::make_unique<SocketListener>(std::move(sockets), std::move(names), std::move(wake));
+}
+
+int RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;  // what every system grants
+  const rlim_t soft = limit.rlim_cur;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = soft;
+  return static_cast<int>(std::min(limit.rlim_cur, kMaxDescriptors));
+}
+
+}  // namespace kldiv::server
