@@ -1,6 +1,7 @@
 #ifndef KLDIV_SERVER_BATCHING_LANE_RUNNER_H_
 #define KLDIV_SERVER_BATCHING_LANE_RUNNER_H_
 
+#include <cstdint>
 #include <memory>
 #include <thread>
 #include <vector>

@@ -3,13 +3,18 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
-#include <vector>
+#include <utility>
 
+#include "absl/container/fixed_array.h"
 #include "absl/status/status.h"
+#include "proto/wire/pair.h"
 #include "server/lanes/lane.h"
+#include "server/numerics/formula.h"
 
 namespace kldiv::server {
 
@@ -17,50 +22,79 @@ using Clock = std::chrono::steady_clock;
 
 // One pair of a task, from admission to its result.
 struct TaskPair {
-  LanePair lane;                                        // `pair` and, for `none`, `pointwise` are set by the owner
-  Clock::time_point deadline = Clock::time_point::max();  // it is not computed after this moment
+  // Set by the task's maker: `lane.pair` and, for `none`, `lane.pointwise`. Its tile sums are the batcher's.
+  LanePair lane;
+  Clock::time_point deadline = Clock::time_point::max();  // from this moment on it is not computed
 
   // Results, valid when the task is done.
-  absl::Status status;  // DEADLINE_EXCEEDED or CANCELLED: not computed; UNAVAILABLE: the device failed
+  absl::Status status;  // DEADLINE_EXCEEDED or CANCELLED: not computed; otherwise the device's fault
   double sum = 0;       // NaN canonical, not yet divided; meaningless for `none`
-  int64_t queue_ns = 0;    // from Enqueue to the start of computing
-  int64_t compute_ns = 0;  // of the batch that held its last piece
-  int32_t batch_pairs = 0;  // pairs in that batch
+  int64_t queue_ns = 0;     // from Enqueue to the start of computing, or to being dropped
+  int64_t compute_ns = 0;   // of the batch that held its last piece
+  int32_t batch_pairs = 0;  // pairs in that batch; 0: it was in none (dropped, or without elements)
 
   // The batcher's own.
-  int64_t next_tile = 0;                // the first that no batch has taken yet
-  std::atomic<int64_t> tiles_left{0};   // not yet evaluated
-  std::unique_ptr<double[]> sums;       // behind lane.tile_sums
+  int32_t next_tile = 0;                // the first that no batch has taken yet
+  std::atomic<int32_t> tiles_left = 0;  // neither evaluated nor dropped
+  std::atomic<bool> failed = false;     // somebody has set `status`
 };
+
+// Bytes of a full tile of both tensors.
+constexpr int64_t TileBytes(const wire::Pair& pair) {
+  return numerics::kTileElements * (ElementSize(pair.formula.input) + ElementSize(pair.formula.target));
+}
+
+// Bytes of the tiles that no batch has taken.
+inline int64_t WaitingBytes(const TaskPair& pair) {
+  const wire::Pair& tensors = *pair.lane.pair;
+  return (tensors.elements - pair.next_tile * numerics::kTileElements) *
+         (ElementSize(tensors.formula.input) + ElementSize(tensors.formula.target));
+}
 
 // The pairs of one message on their way through the lanes: the unit that completes.
 //
 // A task has one owner at a time. Its maker fills it and hands it to the batcher, which hands it to Done.
 class Task {
  public:
-  // `pairs` pairs, at least 1, to be filled by the caller. `flow` names whose it is: flows share the lanes evenly.
-  Task(size_t pairs, std::string flow);
+  // `pairs` pairs, at least 1, to be filled by the caller. `flow` names whose it is: flows share the lanes
+  // evenly, by bytes.
+  Task(size_t pairs, std::string flow) : flow_(std::move(flow)), pairs_(pairs) {}
   virtual ~Task() = default;
 
-  std::vector<TaskPair>& pairs() { return pairs_; }
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  std::span<TaskPair> pairs() { return {pairs_.data(), pairs_.size()}; }
   const std::string& flow() const { return flow_; }
 
   // Nobody waits for the answer any more: what has not begun is not computed. Any thread, any time before Done.
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 
+  // For the batcher, before the task waits, with no lock held: makes room for tile sums and counts what is left.
+  void Begin(Clock::time_point now);
+
   // All pairs have their results. Called exactly once, on a lane's thread, with no lock held; owns itself
   // from here on.
   virtual void Done(std::unique_ptr<Task> self) = 0;
 
-  // The batcher's own.
-  Clock::time_point enqueued_at;
-  std::atomic<int64_t> pairs_left;
-
  private:
-  std::vector<TaskPair> pairs_;
+  friend class Batcher;
+  friend class BatchQueue;
+
   const std::string flow_;
-  std::atomic<bool> cancelled_{false};
+  absl::FixedArray<TaskPair, 1> pairs_;
+  std::atomic<bool> cancelled_ = false;
+
+  // The batcher's own, from Enqueue to Done.
+  Clock::time_point begun_at_;
+  std::unique_ptr<double[]> tile_sums_;  // of all pairs that have more than one tile
+  std::atomic<size_t> pairs_left_ = 0;   // not yet completed
+
+  // The queue's own, while a pair of the task waits.
+  Task* next_ = nullptr;  // of the same flow
+  size_t next_pair_ = 0;  // the first of which some tile waits
+  int64_t waiting_bytes_ = 0;  // of tensors
 };
 
 }  // namespace kldiv::server

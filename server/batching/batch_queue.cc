@@ -1,0 +1,223 @@
+#include "server/batching/batch_queue.h"
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+
+#include "server/numerics/formula.h"
+
+namespace kldiv::server {
+namespace {
+
+using numerics::TileCount;
+
+// A flow's turn ends when it has been given this much: the cost of choosing a flow is spread over the pairs
+// of a turn, and flows still mix within the smallest batch.
+constexpr int64_t kTurnBytes = int64_t{64} << 10;
+
+// What a pair costs beside its tensors, so that a flow of tiny pairs pays for its turns.
+constexpr int64_t kPairOverheadBytes = 256;
+
+// A piece that takes long enough for small pairs in its batch to be worth answering first.
+constexpr int64_t kLargePieceBytes = BatchQueue::kMinShareBytes;
+
+}  // namespace
+
+void Batch::Clear() {
+  pieces.clear();
+  parts.clear();
+  dropped.clear();
+  bytes = 0;
+}
+
+// A batch in the making: how much more of which pair it may hold.
+class BatchQueue::Taking {
+ public:
+  Taking(const Demand& demand, int64_t waiting_bytes, Clock::time_point now, Batch& batch)
+      : now_(now),
+        max_bytes_(demand.max_bytes),
+        share_bytes_(std::min(
+            max_bytes_, std::max(kMinShareBytes, (waiting_bytes + demand.lanes - 1) / demand.lanes))),
+        min_piece_bytes_(std::min(kMinPieceBytes, max_bytes_ / 4)),
+        batch_(batch) {}
+
+  Clock::time_point now() const { return now_; }
+  Batch& batch() { return batch_; }
+
+  // Nothing more goes in.
+  bool full() const { return full_ || looked_at_ >= kMaxPairs; }
+  void Close() { full_ = true; }
+
+  // To be told of each pair that is taken or dropped.
+  void CountPair() { ++looked_at_; }
+
+  // How many tiles of a pair to take; 0: it begins the next batch.
+  int64_t TilesOf(const TaskPair& pair) const;
+
+  // May a piece of this flow share a lane's run with the batch's other pieces?
+  bool Suits(const Flow& flow, int64_t piece_bytes) const;
+
+  void Add(const Flow& flow, Task& task, TaskPair& pair, int64_t tiles, int64_t piece_bytes);
+
+ private:
+  const Clock::time_point now_;
+  const int64_t max_bytes_;
+  const int64_t share_bytes_;
+  const int64_t min_piece_bytes_;
+
+  Batch& batch_;
+  const Flow* flow_ = nullptr;  // whose the pieces are; the last one's when the batch is mixed
+  bool mixed_ = false;
+  bool has_large_piece_ = false;
+  bool full_ = false;
+  size_t looked_at_ = 0;
+};
+
+int64_t BatchQueue::Taking::TilesOf(const TaskPair& pair) const {
+  const wire::Pair& tensors = *pair.lane.pair;
+  const int64_t tile_bytes = TileBytes(tensors);
+  const int64_t tiles = TileCount(tensors.elements) - pair.next_tile;
+  const int64_t rest = WaitingBytes(pair);
+
+  // The share is exceeded rather than a sliver left; the batch's own bound never.
+  const int64_t room = std::min(share_bytes_ + min_piece_bytes_, max_bytes_) - batch_.bytes;
+  if (rest <= room) return tiles;
+
+  int64_t cut = std::min((share_bytes_ - batch_.bytes) / tile_bytes, tiles - 1);
+  if (rest - cut * tile_bytes < min_piece_bytes_) cut = (rest - min_piece_bytes_) / tile_bytes;
+  if (!batch_.pieces.empty()) return cut * tile_bytes < min_piece_bytes_ ? 0 : cut;
+  return std::max<int64_t>(cut, 1);
+}
+
+bool BatchQueue::Taking::Suits(const Flow& flow, int64_t piece_bytes) const {
+  if (batch_.pieces.empty() || (flow_ == &flow && !mixed_)) return true;
+  return piece_bytes < kLargePieceBytes && !has_large_piece_;
+}
+
+void BatchQueue::Taking::Add(const Flow& flow, Task& task, TaskPair& pair, int64_t tiles,
+                             int64_t piece_bytes) {
+  mixed_ = mixed_ || (flow_ != nullptr && flow_ != &flow);
+  flow_ = &flow;
+  has_large_piece_ = has_large_piece_ || piece_bytes >= kLargePieceBytes;
+  batch_.pieces.push_back({&pair.lane, pair.next_tile, tiles});
+  batch_.parts.push_back({&task, &pair});
+  batch_.bytes += piece_bytes;
+}
+
+void BatchQueue::Push(Task& task) {
+  waiting_pairs_ += static_cast<int64_t>(task.pairs().size());
+  waiting_bytes_ += task.waiting_bytes_;
+
+  const auto [entry, is_new] = flows_.try_emplace(task.flow());
+  Flow& flow = entry->second;
+  if (is_new) {
+    flow.name = &entry->first;
+    flow.given = level_;
+    Schedule(flow);
+  }
+  (flow.first == nullptr ? flow.first : flow.last->next_) = &task;
+  flow.last = &task;
+}
+
+bool BatchQueue::HasWork(LaneKind /*kind*/) const { return waiting_pairs_ > 0; }
+
+void BatchQueue::Take(const Demand& demand, Clock::time_point now, Batch& batch) {
+  assert(demand.max_bytes >= 1 && demand.lanes >= 1 && batch.pieces.empty());
+  batch.started_at = now;
+  Taking taking(demand, waiting_bytes_, now, batch);
+  while (waiting_pairs_ > 0 && !taking.full()) {
+    Flow& flow = NextFlow();
+    TakeTurn(flow, taking);
+    Schedule(flow);
+  }
+  if (waiting_pairs_ == 0) {
+    // Nobody is ahead of anybody any more.
+    schedule_.clear();
+    flows_.clear();
+    level_ = 0;
+  }
+}
+
+bool BatchQueue::Later(const Flow* a, const Flow* b) {
+  return a->given != b->given ? a->given > b->given : a->turn > b->turn;
+}
+
+void BatchQueue::Schedule(Flow& flow) {
+  flow.turn = ++turns_;
+  schedule_.push_back(&flow);
+  std::push_heap(schedule_.begin(), schedule_.end(), Later);
+}
+
+BatchQueue::Flow& BatchQueue::NextFlow() {
+  for (;;) {
+    std::pop_heap(schedule_.begin(), schedule_.end(), Later);
+    Flow& flow = *schedule_.back();
+    schedule_.pop_back();
+    level_ = flow.given;
+    if (flow.first != nullptr) return flow;
+    // The others have caught up with what it was given: it may be forgotten.
+    flows_.erase(flows_.find(*flow.name));
+  }
+}
+
+void BatchQueue::TakeTurn(Flow& flow, Taking& taking) {
+  using Reason = Batch::Dropped::Reason;
+  const int64_t end = flow.given + kTurnBytes;
+  while (flow.first != nullptr && flow.given < end && !taking.full()) {
+    Task& task = *flow.first;
+    TaskPair& pair = task.pairs()[task.next_pair_];
+    if (task.cancelled()) {
+      DropPairs(flow, task.pairs().size() - task.next_pair_, Reason::kCancelled, taking.batch());
+      taking.CountPair();
+    } else if (pair.deadline <= taking.now()) {
+      DropPairs(flow, 1, Reason::kExpired, taking.batch());
+      taking.CountPair();
+    } else if (pair.lane.pair->elements == 0) {
+      DropPairs(flow, 1, Reason::kEmpty, taking.batch());
+      taking.CountPair();
+    } else {
+      TakePiece(flow, taking.TilesOf(pair), taking);
+    }
+  }
+}
+
+void BatchQueue::TakePiece(Flow& flow, int64_t tiles, Taking& taking) {
+  Task& task = *flow.first;
+  TaskPair& pair = task.pairs()[task.next_pair_];
+  const wire::Pair& tensors = *pair.lane.pair;
+  const bool last = pair.next_tile + tiles == TileCount(tensors.elements);
+  const int64_t bytes = last ? WaitingBytes(pair) : tiles * TileBytes(tensors);
+  if (tiles == 0 || !taking.Suits(flow, bytes)) {
+    taking.Close();
+    return;
+  }
+  if (pair.next_tile == 0) {
+    pair.queue_ns = std::chrono::nanoseconds(taking.now() - task.begun_at_).count();
+  }
+  taking.Add(flow, task, pair, tiles, bytes);
+  taking.CountPair();
+  pair.next_tile += static_cast<int32_t>(tiles);
+  flow.given += bytes + kPairOverheadBytes;
+  Advance(flow, last ? 1 : 0, bytes);
+  if (!last) taking.Close();  // Another piece of the same pair would only be another cut.
+}
+
+void BatchQueue::DropPairs(Flow& flow, size_t pairs, Batch::Dropped::Reason reason, Batch& batch) {
+  Task& task = *flow.first;
+  batch.dropped.push_back({&task, task.next_pair_, pairs, reason});
+  const bool all = task.next_pair_ + pairs == task.pairs().size();
+  const int64_t bytes = all ? task.waiting_bytes_ : WaitingBytes(task.pairs()[task.next_pair_]);
+  flow.given += kPairOverheadBytes;
+  Advance(flow, pairs, bytes);
+}
+
+void BatchQueue::Advance(Flow& flow, size_t pairs, int64_t bytes) {
+  Task& task = *flow.first;
+  task.next_pair_ += pairs;
+  task.waiting_bytes_ -= bytes;
+  waiting_pairs_ -= static_cast<int64_t>(pairs);
+  waiting_bytes_ -= bytes;
+  if (task.next_pair_ == task.pairs().size()) flow.first = task.next_;
+}
+
+}  // namespace kldiv::server

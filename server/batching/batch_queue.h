@@ -1,0 +1,119 @@
+#ifndef KLDIV_SERVER_BATCHING_BATCH_QUEUE_H_
+#define KLDIV_SERVER_BATCHING_BATCH_QUEUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "server/batching/task.h"
+#include "server/lanes/lane.h"
+
+namespace kldiv::server {
+
+// Work for one run of a lane, and what left the queue on the way to it without being computed.
+struct Batch {
+  // Whose a piece is.
+  struct Part {
+    Task* task;
+    TaskPair* pair;
+  };
+
+  // Consecutive pairs of a task. Of the first, other lanes may still have pieces.
+  struct Dropped {
+    enum class Reason : uint8_t { kEmpty, kExpired, kCancelled };
+
+    Task* task;
+    size_t first_pair;
+    size_t pairs;
+    Reason reason;
+  };
+
+  std::vector<Piece> pieces;  // each of another pair
+  std::vector<Part> parts;    // one for each piece
+  int64_t bytes = 0;          // of the pieces' tensors
+  Clock::time_point started_at;
+  std::vector<Dropped> dropped;
+
+  // Back to an empty batch that keeps its memory.
+  void Clear();
+};
+
+// Which work leaves next, and how much of it: the batcher's policy. No thread, no lock, no clock.
+//
+// Flows take turns: the one that has been given the fewest bytes goes next, and one that was away gets no
+// credit for it. Within a flow, pairs leave in order. A pair that does not fit into a batch is cut at a tile
+// boundary, not into slivers.
+//
+// Owns no task: a task is referred to until its last waiting tile has been taken or dropped. Not thread-safe.
+class BatchQueue {
+ public:
+  // A batch is never held below this by its share: it is enough for a lane to be worth its hand-over.
+  static constexpr int64_t kMinShareBytes = int64_t{1} << 20;
+  // The least that a cut leaves on either side, unless batches are hardly larger than that.
+  static constexpr int64_t kMinPieceBytes = int64_t{256} << 10;
+  // Pairs looked at for one batch, which bounds the time that it takes to make one.
+  static constexpr size_t kMaxPairs = 512;
+
+  // What a lane asks for.
+  struct Demand {
+    LaneKind kind = LaneKind::kCpu;
+    int64_t max_bytes = 0;  // of a batch, which holds at least one tile all the same
+    int lanes = 1;          // of this kind; each takes its share of what waits
+  };
+
+  BatchQueue() = default;
+  BatchQueue(const BatchQueue&) = delete;
+  BatchQueue& operator=(const BatchQueue&) = delete;
+
+  // Adds a task that has just begun.
+  void Push(Task& task);
+
+  // Is there something for a lane of this kind to Take? Today every kind takes whatever waits.
+  bool HasWork(LaneKind kind) const;
+
+  // Fills `batch`, which is empty, with what a lane should evaluate now, and tells the start of computing
+  // to pairs of which it is the first piece. Pairs that should not be computed are reported beside it; when
+  // there are many, they may be all that is in it.
+  //
+  // A pair is dropped when its task was cancelled, when its deadline has come or when it has no elements.
+  // A batch mixes flows unless a large piece would make the small ones wait.
+  void Take(const Demand& demand, Clock::time_point now, Batch& batch);
+
+  int64_t waiting_pairs() const { return waiting_pairs_; }  // of which some tile waits
+  int64_t waiting_bytes() const { return waiting_bytes_; }  // of tensors
+
+ private:
+  struct Flow {
+    const std::string* name = nullptr;  // the key of its entry
+    Task* first = nullptr;              // null: nothing waits; it goes when its turn comes
+    Task* last = nullptr;
+    int64_t given = 0;  // bytes, or the level at which it joined
+    uint64_t turn = 0;  // later is larger: among equals, the one that waits longest is next
+  };
+  class Taking;
+
+  // Orders a heap: the flow whose turn is next on top.
+  static bool Later(const Flow* a, const Flow* b);
+  void Schedule(Flow& flow);
+  // The flow whose turn is next, taken off the schedule. Something waits.
+  Flow& NextFlow();
+  // Takes from the flow until its turn is over or the batch is full.
+  void TakeTurn(Flow& flow, Taking& taking);
+  void DropPairs(Flow& flow, size_t pairs, Batch::Dropped::Reason reason, Batch& batch);
+  void TakePiece(Flow& flow, int64_t tiles, Taking& taking);
+  // Moves the first task of the flow past `pairs` pairs and `bytes`.
+  void Advance(Flow& flow, size_t pairs, int64_t bytes);
+
+  std::unordered_map<std::string, Flow> flows_;
+  std::vector<Flow*> schedule_;  // a heap of all flows
+  int64_t level_ = 0;            // `given` of the flow that was last at turn; no flow is below it
+  uint64_t turns_ = 0;
+  int64_t waiting_pairs_ = 0;
+  int64_t waiting_bytes_ = 0;
+};
+
+}  // namespace kldiv::server
+
+#endif  // KLDIV_SERVER_BATCHING_BATCH_QUEUE_H_
