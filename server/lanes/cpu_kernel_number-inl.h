@@ -220,6 +220,17 @@ struct Number {
 #undef KLDIV_EACH_VECTOR
 };
 
+// Elements at any address, in as many vectors.
+template <DType kDType, int kVectors>
+HWY_INLINE typename Number<kVectors>::Value LoadVectors(const uint8_t* from) {
+  typename Number<kVectors>::Value values;
+  HWY_UNROLL(8)
+  for (int i = 0; i < kVectors; ++i) {
+    values.v[i] = Load<kDType>(from + i * kLanes * numerics::ElementSize(kDType));
+  }
+  return values;
+}
+
 #define KLDIV_MATH_FUNCTION HWY_INLINE
 #define KLDIV_MATH_UNROLL HWY_UNROLL(16)
 #include "server/numerics/kl_math-inl.h"

@@ -33,10 +33,13 @@ class Accumulators {
     for (int64_t e = 0; e < used_; e += kLanes) hn::Store(hn::Zero(Doubles()), Doubles(), sums_ + e);
   }
 
-  // Adds the values of elements first .. first + kLanes - 1; `first` is a multiple of kLanes.
-  HWY_INLINE void Add(int64_t first, Double values) {
+  // Adds the values of the elements from `first` on, a multiple of their number.
+  template <int kVectors>
+  HWY_INLINE void Add(int64_t first, typename Number<kVectors>::Value values) {
     double* sums = sums_ + first % kAccumulators;
-    hn::Store(hn::Add(hn::Load(Doubles(), sums), values), Doubles(), sums);
+    for (int i = 0; i < kVectors; ++i, sums += kLanes) {
+      hn::Store(hn::Add(hn::Load(Doubles(), sums), values.v[i]), Doubles(), sums);
+    }
   }
 
   HWY_INLINE double Sum() const {
@@ -107,26 +110,28 @@ HWY_INLINE double SumOfTile(const uint8_t* HWY_RESTRICT input, const uint8_t* HW
   Word signs = hn::Zero(Words());
   int64_t e = 0;
   for (; e + kStep <= count; e += kStep) {
-    typename Number<kVectors>::Value x, t;
-    for (int i = 0; i < kVectors; ++i) {
-      x.v[i] = Load<kDType>(input + (e + i * kLanes) * kSize);
-      t.v[i] = Load<kDType>(target + (e + i * kLanes) * kSize);
-    }
+    using Numbers = Number<kVectors>;
+    const auto t = LoadVectors<kDType, kVectors>(target + e * kSize);
+    typename Numbers::Value x;
+    if constexpr (kLogTarget) x = LoadVectors<kDType, kVectors>(input + e * kSize);
     if constexpr (!kLogTarget) {
-      const auto bits = Number<kVectors>::Bits(t);
+      const auto bits = Numbers::Bits(t);
       signs = hn::Or3(signs, bits.v[0], bits.v[1]);
       signs = hn::Or3(signs, bits.v[2], bits.v[3]);
     }
-    const auto loss = Element<Number<kVectors>, kWide, kLogTarget, kSkipZero, true>({}, x, t);
-    for (int i = 0; i < kVectors; ++i) sums.Add(e + i * kLanes, loss.v[i]);
+    const auto term = TargetTerm<Numbers, kWide, kLogTarget, true>({}, t);
+    // Only now, because LN has use for all registers.
+    if constexpr (!kLogTarget) x = LoadVectors<kDType, kVectors>(input + e * kSize);
+    sums.Add<kVectors>(e, Loss<Numbers, kLogTarget, kSkipZero>(term, x, t));
   }
   // Padded with x = t = 0, whose loss is +0 in every formula.
   for (; e < count; e += kLanes) {
     const int64_t rest = std::min(kLanes, count - e);
-    const Number<1>::Value x{{LoadFirst<kDType>(input + e * kSize, rest)}};
     const Number<1>::Value t{{LoadFirst<kDType>(target + e * kSize, rest)}};
+    const Number<1>::Value x{{LoadFirst<kDType>(input + e * kSize, rest)}};
     if constexpr (!kLogTarget) signs = hn::Or(signs, Number<1>::Bits(t).v[0]);
-    sums.Add(e, Element<Number<1>, kWide, kLogTarget, kSkipZero, true>({}, x, t).v[0]);
+    const auto term = TargetTerm<Number<1>, kWide, kLogTarget, true>({}, t);
+    sums.Add<1>(e, Loss<Number<1>, kLogTarget, kSkipZero>(term, x, t));
   }
   if constexpr (!kLogTarget) {
     const hn::ScalableTag<int64_t> signed_words;
@@ -155,8 +160,8 @@ HWY_NOINLINE double SumOfValues(const double* values, int64_t count) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(values);
   Accumulators sums(count);
   int64_t e = 0;
-  for (; e + kLanes <= count; e += kLanes) sums.Add(e, hn::LoadU(Doubles(), values + e));
-  if (e < count) sums.Add(e, LoadFirst<DType::kFp64>(bytes + e * int64_t{sizeof(double)}, count - e));
+  for (; e + kLanes <= count; e += kLanes) sums.Add<1>(e, {{hn::LoadU(Doubles(), values + e)}});
+  if (e < count) sums.Add<1>(e, {{LoadFirst<DType::kFp64>(bytes + e * int64_t{sizeof(double)}, count - e)}});
   return sums.Sum();
 }
 

@@ -9,9 +9,7 @@ namespace kldiv::numerics {
 enum class DType : uint8_t { kFp16 = 1, kBf16 = 2, kFp32 = 3, kFp64 = 4 };
 
 // Bytes of one element.
-constexpr int ElementSize(DType dtype) {
-  return dtype == DType::kFp64 ? 8 : dtype == DType::kFp32 ? 4 : 2;
-}
+constexpr int ElementSize(DType dtype) { return dtype == DType::kFp64 ? 8 : dtype == DType::kFp32 ? 4 : 2; }
 
 // The dtype in which PyTorch answers for two tensors of these: FP16 with BF16 gives FP32.
 constexpr DType Promote(DType a, DType b) {

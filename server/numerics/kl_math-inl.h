@@ -20,15 +20,15 @@
 //   Bits(Value), FromBits(Word), WordConst(uint64_t), WordAdd, WordSub, WordAnd, WordOr,
 //   ShiftRight<n>(Word)   logical        ShiftLeft<n>(Word)
 // and, as members of an object, which may hold tables in registers or in shared memory,
-//   Ln32Row(row, inverse, log)           kLnInverse and kLnLog; row is 0 to 7
+//   Ln32Row(row, inverse, log)           row mod 8 of kLnInverse and kLnLog
 //   Ln64Row(row, inverse, log_high, log_low)
-//   Exp2Offset(row)                      kExp2Offset[row mod 8], a Word
+//   Exp2Offset(row)                      row mod 8 of kExp2Offset, a Word
 //   kHasScale             whether there are, too, Scale(v, k), v * 2^floor(k) with one rounding, and
-//                         Exp2(row), kExp2[row mod 8]
+//                         Exp2(row), row mod 8 of kExp2
 //
 // Every result is fixed to the bit, except for which NaN it is: Canonical() at the output removes that.
 
-// t = 2^exponent * mantissa with mantissa in [0.6458, 1.2917), in the interval `row` of eight.
+// t = 2^exponent * mantissa with mantissa in [0.6458, 1.2917), in interval `row` mod 8 of eight.
 // Meaningless but harmless for t <= 0, infinities and NaN.
 template <class N>
 KLDIV_MATH_FUNCTION void Split(typename N::Value t, typename N::Value& exponent, typename N::Value& mantissa,
@@ -40,7 +40,7 @@ KLDIV_MATH_FUNCTION void Split(typename N::Value t, typename N::Value& exponent,
   exponent = N::Sub(above_2_52, N::Const(4503599627370496.0 + 1023.0));
   mantissa = N::FromBits(N::WordAdd(N::WordAnd(shifted, N::WordConst(0x000fffffffffffffu)),
                                     N::WordConst(numerics::kLnSplitBits)));
-  row = N::WordAnd(N::template ShiftRight<49>(shifted), N::WordConst(7));
+  row = N::template ShiftRight<49>(shifted);
 }
 
 // Horner's rule with fused operations, from the last coefficient down.
@@ -75,7 +75,7 @@ KLDIV_MATH_FUNCTION typename N::Value Ln64(const N& number, typename N::Value t)
   number.Ln64Row(row, inverse, log_high, log_low);
   const auto r = N::Fma(mantissa, inverse, N::Const(-1.0));
   const auto whole = N::Fma(exponent, N::Const(numerics::kLn2High),
-                            log_high);  // exact: numerics::kLn2High has trailing zeros
+                            log_high);  // exact: kLn2High has trailing zeros
   const auto whole_low = N::Fma(exponent, N::Const(numerics::kLn2Low), log_low);
   const auto high = N::Add(whole, r);
   const auto low = N::Add(N::Sub(whole, high), r);  // exact: what `high` lost
@@ -134,22 +134,17 @@ KLDIV_MATH_FUNCTION typename N::Value Exp64(typename N::Value t) {
   return N::Mul(N::Mul(y, half), rest);
 }
 
-// One element's loss.
+// What a loss needs of its target alone: t ln t, or e^t where t is a log-probability.
 //   kWideTarget   the target is FP64
-//   kLogTarget    t is a log-probability
-//   kSkipZero     an element of target probability 0 counts 0, unless x is NaN
 //   kNoNegative   the caller answers for t < 0 itself: the result is then undefined
-template <class N, bool kWideTarget, bool kLogTarget, bool kSkipZero, bool kNoNegative = false>
-KLDIV_MATH_FUNCTION typename N::Value Element(const N& number, typename N::Value x, typename N::Value t) {
-  typename N::Value loss;
+template <class N, bool kWideTarget, bool kLogTarget, bool kNoNegative>
+KLDIV_MATH_FUNCTION typename N::Value TargetTerm(const N& number, typename N::Value t) {
   if constexpr (kLogTarget) {
-    typename N::Value exp;
     if constexpr (kWideTarget) {
-      exp = Exp64<N>(t);
+      return Exp64<N>(t);
     } else {
-      exp = Exp32<N>(number, t);
+      return Exp32<N>(number, t);
     }
-    loss = N::Mul(exp, N::Sub(t, x));
   } else {
     typename N::Value valid = t;
     if constexpr (!kNoNegative) valid = N::NanIfNegative(t);
@@ -160,13 +155,32 @@ KLDIV_MATH_FUNCTION typename N::Value Element(const N& number, typename N::Value
       ln = Ln32<N>(number, valid);
     }
     // t = +-0 needs no case: LN is finite there, and adding +0 makes either zero +0.
-    loss = N::NegFma(t, x, N::Fma(valid, ln, N::Const(0.0)));
+    return N::Fma(valid, ln, N::Const(0.0));
+  }
+}
+
+// The loss of an element whose TargetTerm is `term`.
+//   kSkipZero   an element of target probability 0 counts 0, unless x is NaN
+template <class N, bool kLogTarget, bool kSkipZero>
+KLDIV_MATH_FUNCTION typename N::Value Loss(typename N::Value term, typename N::Value x, typename N::Value t) {
+  typename N::Value loss;
+  if constexpr (kLogTarget) {
+    loss = N::Mul(term, N::Sub(t, x));
+  } else {
+    loss = N::NegFma(t, x, term);
   }
   if constexpr (kSkipZero) {
     const auto zero_target = kLogTarget ? N::FromBits(N::WordConst(0xfff0000000000000u)) : N::Const(0.0);
     loss = N::Select(N::Equal(t, zero_target), N::Select(N::Equal(x, x), N::Const(0.0), x), loss);
   }
   return loss;
+}
+
+// The loss of any element.
+template <class N, bool kWideTarget, bool kLogTarget, bool kSkipZero>
+KLDIV_MATH_FUNCTION typename N::Value Element(const N& number, typename N::Value x, typename N::Value t) {
+  const auto term = TargetTerm<N, kWideTarget, kLogTarget, false>(number, t);
+  return Loss<N, kLogTarget, kSkipZero>(term, x, t);
 }
 
 #undef KLDIV_MATH_FUNCTION

@@ -49,13 +49,13 @@ struct Number {
   }
 
   void Ln32Row(Word row, Value& inverse, Value& log) const {
-    inverse = kLnInverse[row];
-    log = kLnLog[row];
+    inverse = kLnInverse[row & 7];
+    log = kLnLog[row & 7];
   }
   void Ln64Row(Word row, Value& inverse, Value& log_high, Value& log_low) const {
-    inverse = kLnInverse[row];
-    log_high = kLnLogHigh[row];
-    log_low = kLnLogLow[row];
+    inverse = kLnInverse[row & 7];
+    log_high = kLnLogHigh[row & 7];
+    log_low = kLnLogLow[row & 7];
   }
   Word Exp2Offset(Word row) const { return kExp2Offset[row & 7]; }
   static constexpr bool kHasScale = false;
