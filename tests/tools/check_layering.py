@@ -32,7 +32,7 @@ RESTRICTED = (
      "only server/observability knows the metrics and logging libraries"),
 )
 
-# Folders that may include nothing but this, beside the standard library.
+# Folders that may include nothing but this, beside what comes with the compiler.
 CLOSED = {
     "server/numerics/": ("server/numerics/",),
     "proto/wire/": ("proto/wire/", "server/numerics/", "absl/", "google/protobuf/"),
@@ -48,7 +48,8 @@ OUTSIDE = re.compile(r"\.\./shared\b|(?<![\w.])/(work|root|home)/[\w.]")
 
 
 def is_standard(bracket, name):
-    return bracket == "<" and "/" not in name and (not name.endswith(".h") or name in ("math.h", "fenv.h"))
+    """Headers of the standard library, the C library and the compiler: <vector>, <pthread.h>, <xmmintrin.h>."""
+    return bracket == "<" and "/" not in name
 
 
 def breaches_of_include(path, bracket, name):
@@ -57,7 +58,7 @@ def breaches_of_include(path, bracket, name):
             yield f"includes {name}: {reason}"
     for folder, allowed in CLOSED.items():
         if path.startswith(folder) and not is_standard(bracket, name) and not name.startswith(allowed):
-            yield f"includes {name}: {folder} may include {', '.join(allowed)} and the standard library"
+            yield f"includes {name}: {folder} may include {', '.join(allowed)} and what comes with the compiler"
 
 
 def breaches(path, text):
