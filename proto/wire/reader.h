@@ -72,6 +72,10 @@ class Reader {
       *value = *position_++;
       return true;
     }
+    if (end_ - position_ >= 2 && position_[1] < 0x80) {
+      *value = ReadTwoBytes();
+      return true;
+    }
     return ReadLongVarint(value);
   }
 
@@ -79,6 +83,8 @@ class Reader {
   bool ReadLength(size_t* length) {
     if (position_ != end_ && *position_ < 0x80) {
       *length = *position_++;
+    } else if (end_ - position_ >= 2 && position_[1] < 0x80) {
+      *length = ReadTwoBytes();
     } else if (!ReadLongLength(length)) {
       return false;
     }
@@ -129,6 +135,12 @@ class Reader {
       NextSlice();
     }
     position_ += bytes;
+  }
+  // The number that the next two bytes are.
+  uint32_t ReadTwoBytes() {
+    const uint32_t value = static_cast<uint32_t>(position_[1]) << 7 | (position_[0] & 0x7f);
+    position_ += 2;
+    return value;
   }
   bool SkipFixed(size_t bytes);
   bool SkipGroup(uint32_t number);

@@ -54,38 +54,38 @@ absl::Status CheckKnown(const RequestFields& fields) {
   return absl::OkStatus();
 }
 
-absl::Status CheckBool(const char* name, uint64_t value) {
-  if (value <= 1) return absl::OkStatus();
+absl::Status BoolFault(const char* name, uint64_t value) {
   return Fault(absl::StrCat(name, " is the varint ", value, ", expected 0 or 1"));
 }
 
 absl::Status CheckOptions(const RequestFields& fields) {
-  if (fields.reduction < 0 || fields.reduction > static_cast<int32_t>(Reduction::kSum)) {
+  constexpr auto kLastReduction = static_cast<int32_t>(Reduction::kSum);
+  if (fields.reduction < 0 || fields.reduction > kLastReduction) {
     return Fault(absl::StrCat("reduction is ", fields.reduction,
-                              ", expected a value of kldiv.v1.Reduction: 0 to ",
-                              static_cast<int>(Reduction::kSum)));
+                              ", expected a value of kldiv.v1.Reduction: 0 to ", kLastReduction));
   }
-  if (auto status = CheckBool("log_target", fields.log_target); !status.ok()) return status;
+  if (fields.log_target > 1) return BoolFault("log_target", fields.log_target);
   if (fields.zero_target < 0 || fields.zero_target > 1) {
     return Fault(absl::StrCat("zero_target is ", fields.zero_target,
                               ", expected a value of kldiv.v1.ZeroTarget: 0 or 1"));
   }
-  if (auto status = CheckBool("size_average", fields.size_average); !status.ok()) return status;
-  if (auto status = CheckBool("reduce", fields.reduce); !status.ok()) return status;
+  if (fields.size_average > 1) return BoolFault("size_average", fields.size_average);
+  if (fields.reduce > 1) return BoolFault("reduce", fields.reduce);
   if (fields.timeout_ns < 0) {
     return Fault(absl::StrCat("timeout_ns is ", fields.timeout_ns, ", expected 0 (none) or more"));
   }
-  return CheckBool("want_timing", fields.want_timing);
+  if (fields.want_timing > 1) return BoolFault("want_timing", fields.want_timing);
+  return absl::OkStatus();
 }
 
-// The number of elements into `elements`. A dimension of 0 makes it 0, whatever the others are.
-absl::Status CheckShape(const char* name, const TensorFields& tensor, DType dtype, int64_t* elements) {
+// Gives the number of elements and of their bytes. A dimension of 0 makes them 0, whatever the others are.
+absl::Status CheckShape(const char* name, const TensorFields& tensor, DType dtype, int64_t* elements,
+                        int64_t* bytes) {
   if (tensor.dimensions > kMaxDimensions) {
     return Fault(absl::StrCat(name, ".shape has ", tensor.dimensions, " dimensions, expected at most ",
                               kMaxDimensions));
   }
-  // Counted in bytes: so that neither the number of elements nor that of bytes can overflow later.
-  int64_t bytes = numerics::ElementSize(dtype);
+  int64_t product = 1;
   bool empty = false;
   bool overflow = false;
   const std::span<const int64_t> shape = ShapeOf(tensor);
@@ -95,15 +95,17 @@ absl::Status CheckShape(const char* name, const TensorFields& tensor, DType dtyp
     }
     if (shape[i] == 0) {
       empty = true;
-    } else if (!overflow) {
-      overflow = __builtin_mul_overflow(bytes, shape[i], &bytes);
+    } else {
+      overflow |= __builtin_mul_overflow(product, shape[i], &product);
     }
   }
+  *elements = empty ? 0 : product;
+  overflow |= __builtin_mul_overflow(product, int64_t{numerics::ElementSize(dtype)}, &product);
   if (overflow && !empty) {
     return Fault(absl::StrCat(name, ".shape is ", ShapeText(shape),
                               ": the product of the dimensions overflows, expected less than 2^63 bytes"));
   }
-  *elements = empty ? 0 : bytes / numerics::ElementSize(dtype);
+  *bytes = empty ? 0 : product;
   return absl::OkStatus();
 }
 
@@ -115,10 +117,9 @@ absl::Status CheckTensor(const char* name, const TensorFields& tensor, DType* dt
                               ", expected 1 (FP16), 2 (BF16), 3 (FP32) or 4 (FP64)"));
   }
   *dtype = static_cast<DType>(tensor.dtype);
-  if (auto status = CheckShape(name, tensor, *dtype, elements); !status.ok()) return status;
-  const auto expected =
-      static_cast<uint64_t>(*elements) * static_cast<uint64_t>(numerics::ElementSize(*dtype));
-  if (tensor.data.size != expected) {
+  int64_t expected = 0;
+  if (auto status = CheckShape(name, tensor, *dtype, elements, &expected); !status.ok()) return status;
+  if (tensor.data.size != static_cast<size_t>(expected)) {
     return Fault(absl::StrCat(name, ".data has ", tensor.data.size, " bytes, expected ", expected, ": shape ",
                               ShapeText(ShapeOf(tensor)), " of ", Name(*dtype)));
   }
@@ -146,7 +147,7 @@ Reduction ReductionOf(const RequestFields& fields) {
 absl::Status FillPair(const RequestFields& fields, Pair& pair) {
   if (auto status = CheckKnown(fields); !status.ok()) return status;
   if (auto status = CheckOptions(fields); !status.ok()) return status;
-  int64_t target_elements;
+  int64_t target_elements = 0;
   if (auto status = CheckTensor("input", fields.input, &pair.formula.input, &pair.elements); !status.ok()) {
     return status;
   }

@@ -8,8 +8,8 @@
 #include "tests/wire/reference.h"
 #include "tests/wire/wire_bytes.h"
 
-// The decoder against the generated parser and the rules over it, on messages by chance. The numbers of cases are
-// for about ten seconds with either build.
+// The decoder against the generated parser and the rules over it, on messages by chance. The numbers of cases
+// are for about ten seconds with either build.
 namespace kldiv::wire::testing {
 namespace {
 

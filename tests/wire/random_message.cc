@@ -85,7 +85,8 @@ std::vector<int64_t> RandomMessage::Shape() {
   for (int64_t& size : shape) size = static_cast<int64_t>(1 + Below(shape.size() > 10 ? 1 : 4));
   if (!shape.empty() && OneIn(10)) shape[Below(shape.size())] = 0;
   if (!shape.empty() && OneIn(30)) shape[Below(shape.size())] = static_cast<int64_t>(AnyNumber());
-  if (!shape.empty() && OneIn(30)) shape[Below(shape.size())] = std::numeric_limits<int64_t>::max() >> Below(40);
+  if (!shape.empty() && OneIn(30))
+    shape[Below(shape.size())] = std::numeric_limits<int64_t>::max() >> Below(40);
   return shape;
 }
 

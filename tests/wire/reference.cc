@@ -25,7 +25,8 @@ std::string UnknownField(const Message& message, const char* where) {
   for (int i = 0; i < fields.field_count(); ++i) {
     const int number = fields.field(i).number();
     if (number < 100) {
-      return absl::StrCat("field ", number, " is not known to this server (", KLDIV_VERSION, "): ", where, " ");
+      return absl::StrCat("field ", number, " is not known to this server (", KLDIV_VERSION, "): ", where,
+                          " ");
     }
   }
   return "";
@@ -36,7 +37,8 @@ __extension__ using Int128 = __int128;
 std::string TensorFault(const char* name, bool present, const v1::Tensor& tensor) {
   if (!present) return absl::StrCat(name, " is missing");
   if (tensor.dtype() == v1::DATA_TYPE_UNSPECIFIED || !v1::DataType_IsValid(tensor.dtype())) {
-    return absl::StrCat(name, ".dtype is ", static_cast<int>(tensor.dtype()), tensor.dtype() == 0 ? " (" : ",");
+    return absl::StrCat(name, ".dtype is ", static_cast<int>(tensor.dtype()),
+                        tensor.dtype() == 0 ? " (" : ",");
   }
   if (tensor.shape_size() > 64) return absl::StrCat(name, ".shape has ", tensor.shape_size(), " dimensions");
   const int element = tensor.dtype() == v1::DATA_TYPE_FP64 ? 8 : tensor.dtype() == v1::DATA_TYPE_FP32 ? 4 : 2;
@@ -56,7 +58,8 @@ std::string TensorFault(const char* name, bool present, const v1::Tensor& tensor
   }
   if (overflow) return absl::StrCat(name, ".shape is [");
   if (bytes != static_cast<Int128>(tensor.data().size())) {
-    return absl::StrCat(name, ".data has ", tensor.data().size(), " bytes, expected ", static_cast<int64_t>(bytes));
+    return absl::StrCat(name, ".data has ", tensor.data().size(), " bytes, expected ",
+                        static_cast<int64_t>(bytes));
   }
   return "";
 }
@@ -65,7 +68,8 @@ std::string Fault(const v1::EvaluateRequest& request, const RawRequest& raw) {
   if (auto text = UnknownField(request, "EvaluateRequest"); !text.empty()) return text;
   if (auto text = UnknownField(request.input(), "Tensor input"); !text.empty()) return text;
   if (auto text = UnknownField(request.target(), "Tensor target"); !text.empty()) return text;
-  if (!v1::Reduction_IsValid(request.reduction())) return absl::StrCat("reduction is ", int{request.reduction()});
+  if (!v1::Reduction_IsValid(request.reduction()))
+    return absl::StrCat("reduction is ", int{request.reduction()});
   if (raw.log_target() > 1) return absl::StrCat("log_target is the varint ", raw.log_target());
   if (!v1::ZeroTarget_IsValid(request.zero_target())) {
     return absl::StrCat("zero_target is ", int{request.zero_target()});
@@ -132,7 +136,8 @@ std::string DifferenceOfPairs(const PairRequest& got, const ExpectedPair& expect
   }
   if (!got.status.ok()) return absl::StrCat("status of a valid pair: ", got.status.ToString());
   if (got.pair.formula != expected.formula) return "formula";
-  if (!std::equal(got.shape.begin(), got.shape.end(), expected.shape.begin(), expected.shape.end())) return "shape";
+  if (!std::equal(got.shape.begin(), got.shape.end(), expected.shape.begin(), expected.shape.end()))
+    return "shape";
   if (got.pair.elements != expected.elements) return "elements";
   if (BytesOf(got.pair.input) != expected.input) return "input";
   if (BytesOf(got.pair.target) != expected.target) return "target";
@@ -158,7 +163,8 @@ std::optional<ExpectedPair> ExpectEvaluateRequest(std::string_view bytes) {
   return Expect(request, raw);
 }
 
-std::optional<std::vector<ExpectedPair>> ExpectEvaluateBatchRequest(std::string_view bytes, int64_t max_pairs) {
+std::optional<std::vector<ExpectedPair>> ExpectEvaluateBatchRequest(std::string_view bytes,
+                                                                    int64_t max_pairs) {
   v1::EvaluateBatchRequest batch;
   RawBatchRequest raw;
   if (!Parse(bytes, &batch) || !Parse(bytes, &raw)) return std::nullopt;
@@ -174,13 +180,15 @@ bool ExpectGetServerInfoRequest(std::string_view bytes) {
 }
 
 std::string Difference(const absl::StatusOr<PairRequest>& got, const std::optional<ExpectedPair>& expected) {
-  if (auto text = DifferenceOfStatus(got.status(), expected.has_value()); !text.empty() || !got.ok()) return text;
+  if (auto text = DifferenceOfStatus(got.status(), expected.has_value()); !text.empty() || !got.ok())
+    return text;
   return DifferenceOfPairs(*got, *expected);
 }
 
 std::string Difference(const absl::StatusOr<std::vector<PairRequest>>& got,
                        const std::optional<std::vector<ExpectedPair>>& expected) {
-  if (auto text = DifferenceOfStatus(got.status(), expected.has_value()); !text.empty() || !got.ok()) return text;
+  if (auto text = DifferenceOfStatus(got.status(), expected.has_value()); !text.empty() || !got.ok())
+    return text;
   if (got->size() != expected->size()) {
     return absl::StrCat(got->size(), " pairs instead of ", expected->size());
   }

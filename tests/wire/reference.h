@@ -9,8 +9,8 @@
 
 #include "proto/wire/decode.h"
 
-// The contract's rules once more, by way of the generated classes and their unknown fields: what the decoder has to
-// answer. Slow and plain.
+// The contract's rules once more, by way of the generated classes and their unknown fields: what the decoder
+// has to answer. Slow and plain.
 namespace kldiv::wire::testing {
 
 struct ExpectedPair {
@@ -30,7 +30,8 @@ struct ExpectedPair {
 std::optional<ExpectedPair> ExpectEvaluateRequest(std::string_view bytes);
 
 // nullopt: the generated parser refuses the bytes, or the message breaks a rule as a whole.
-std::optional<std::vector<ExpectedPair>> ExpectEvaluateBatchRequest(std::string_view bytes, int64_t max_pairs);
+std::optional<std::vector<ExpectedPair>> ExpectEvaluateBatchRequest(std::string_view bytes,
+                                                                    int64_t max_pairs);
 
 // Does the generated parser take them?
 bool ExpectGetServerInfoRequest(std::string_view bytes);

@@ -31,7 +31,8 @@ std::string Tensor(int dtype, const std::vector<int64_t>& shape, std::string_vie
 // The fields of an EvaluateRequest of two FP32 tensors of shape [2, 3].
 std::string GoodRequest();
 
-// A message in slices. Each has its own allocation of just its size, so that AddressSanitizer sees a step outside.
+// A message in slices. Each has its own allocation of just its size, so that AddressSanitizer sees a step
+// outside.
 class SlicedMessage {
  public:
   // In one slice.
