@@ -113,6 +113,7 @@ void BatchQueue::Push(Task& task) {
   if (is_new) {
     flow.name = &entry->first;
     flow.given = level_;
+    flow.turn = ++turns_;
     Schedule(flow);
   }
   (flow.first == nullptr ? flow.first : flow.last->next_) = &task;
@@ -127,7 +128,12 @@ void BatchQueue::Take(const Demand& demand, Clock::time_point now, Batch& batch)
   Taking taking(demand, waiting_bytes_, now, batch);
   while (waiting_pairs_ > 0 && !taking.full()) {
     Flow& flow = NextFlow();
+    const int64_t level = flow.given;
     TakeTurn(flow, taking);
+    if (flow.given > level) {
+      level_ = level;
+      flow.turn = ++turns_;
+    }
     Schedule(flow);
   }
   if (waiting_pairs_ == 0) {
@@ -143,7 +149,6 @@ bool BatchQueue::Later(const Flow* a, const Flow* b) {
 }
 
 void BatchQueue::Schedule(Flow& flow) {
-  flow.turn = ++turns_;
   schedule_.push_back(&flow);
   std::push_heap(schedule_.begin(), schedule_.end(), Later);
 }
@@ -153,9 +158,9 @@ BatchQueue::Flow& BatchQueue::NextFlow() {
     std::pop_heap(schedule_.begin(), schedule_.end(), Later);
     Flow& flow = *schedule_.back();
     schedule_.pop_back();
-    level_ = flow.given;
     if (flow.first != nullptr) return flow;
     // The others have caught up with what it was given: it may be forgotten.
+    level_ = flow.given;
     flows_.erase(flows_.find(*flow.name));
   }
 }

@@ -89,8 +89,8 @@ class BatchQueue {
     const std::string* name = nullptr;  // the key of its entry
     Task* first = nullptr;              // null: nothing waits; it goes when its turn comes
     Task* last = nullptr;
-    int64_t given = 0;  // bytes, or the level at which it joined
-    uint64_t turn = 0;  // later is larger: among equals, the one that waits longest is next
+    int64_t given = 0;  // bytes, on top of the level at which it joined
+    uint64_t turn = 0;  // its last one, or its joining; among equals, the one that waits longest is next
   };
   class Taking;
 
@@ -108,7 +108,7 @@ class BatchQueue {
 
   std::unordered_map<std::string, Flow> flows_;
   std::vector<Flow*> schedule_;  // a heap of all flows
-  int64_t level_ = 0;            // `given` of the flow that was last at turn; no flow is below it
+  int64_t level_ = 0;            // `given` of the flow that had the last turn, before it; no flow is below
   uint64_t turns_ = 0;
   int64_t waiting_pairs_ = 0;
   int64_t waiting_bytes_ = 0;
