@@ -1,0 +1,17 @@
+#ifndef KLDIV_SERVER_RPC_EVALUATE_CALL_H_
+#define KLDIV_SERVER_RPC_EVALUATE_CALL_H_
+
+#include <memory>
+
+#include "server/batching/admission.h"
+#include "server/rpc/service_context.h"
+#include "server/rpc/transport.h"
+
+namespace kldiv::server {
+
+// The handler of a call of Evaluate or EvaluateBatch that has been let in with `ticket`. Starts it.
+std::unique_ptr<CallHandler> StartEvaluateCall(ServiceContext& context, Call& call, Ticket ticket);
+
+}  // namespace kldiv::server
+
+#endif  // KLDIV_SERVER_RPC_EVALUATE_CALL_H_

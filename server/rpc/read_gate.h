@@ -1,0 +1,83 @@
+#ifndef KLDIV_SERVER_RPC_READ_GATE_H_
+#define KLDIV_SERVER_RPC_READ_GATE_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/base/mutex.h"
+#include "server/rpc/read_grants.h"
+#include "server/rpc/transport.h"
+
+namespace kldiv::server {
+
+// A call that reads through the gate. `call` outlives it.
+//
+// The On functions are called with the gate's lock held, so that a parked reader cannot go away meanwhile: they
+// may call Call's functions and take locks that are never held while the gate is called, nothing else.
+class GateReader : public ReadGrants::Reader {
+ public:
+  GateReader(Call& call, bool is_stream) : Reader(is_stream), call_(call) {}
+
+  std::string Connection() const override { return call_.peer(); }
+
+  // Its time is up, for the n-th time. Only while its read is under way.
+  virtual void OnReadLate(int strikes) = 0;
+  // It was parked and is not any more: the gate no longer serves it. Not for streams.
+  virtual void OnReadRefused() = 0;
+  // It is about to be parked.
+  virtual void OnParking() = 0;
+
+  // The read that was granted has ended. Its grant may be kept for what was read.
+  void EndRead() { reading_.store(false, std::memory_order_relaxed); }
+
+ private:
+  friend class ReadGate;
+  void StartRead() {
+    reading_.store(true, std::memory_order_relaxed);
+    call_.Read();
+  }
+
+  Call& call_;
+  std::atomic<bool> reading_ = false;
+};
+
+// The locked shell around ReadGrants: asks calls to Read when they may.
+//
+// Thread-safe. Outlives its readers.
+class ReadGate {
+ public:
+  using TimePoint = ReadGrants::TimePoint;
+
+  ReadGate(int grants, std::chrono::milliseconds read_timeout) : grants_(grants, read_timeout) {}
+
+  // Starts the reader's Read, now or when it is granted, unless Forget or OnReadRefused comes first.
+  // True: it was parked.
+  bool Ask(GateReader& reader, TimePoint now);
+
+  // After the read has ended, when what it brought is charged elsewhere or gone: gives the grant back. `bytes`:
+  // size of the message that came, 0 when none did.
+  void Release(GateReader& reader, int64_t bytes, TimePoint now);
+
+  // True: the reader was parked, its read will not start. False: it has started, its end has come or will.
+  bool Forget(GateReader& reader);
+
+  void RefuseParkedCalls();
+  void Expire(TimePoint now);
+
+  // Size of the last message of the call's connection as far as it is known to be large, else 0.
+  int64_t LastSize(const Call& call);
+
+  ReadGrants::Usage usage() const;
+
+ private:
+  mutable Mutex mu_;
+  ReadGrants grants_ KLDIV_GUARDED_BY(mu_);
+  std::vector<ReadGrants::Reader*> granted_ KLDIV_GUARDED_BY(mu_);  // kept for its memory
+};
+
+}  // namespace kldiv::server
+
+#endif  // KLDIV_SERVER_RPC_READ_GATE_H_

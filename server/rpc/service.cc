@@ -1,0 +1,145 @@
+#include "server/rpc/service.h"
+
+#include <atomic>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "server/rpc/evaluate_call.h"
+#include "server/rpc/info_calls.h"
+#include "server/rpc/service_context.h"
+#include "server/rpc/status_texts.h"
+#include "server/rpc/stream_call.h"
+#include "server/rpc/stream_state.h"
+#include "server/rpc/watch_call.h"
+
+namespace kldiv::server {
+namespace {
+
+bool IsHealth(Method method) { return method == Method::kHealthCheck || method == Method::kHealthWatch; }
+
+// A call that was answered at its headers.
+class EndedCall final : public CallHandler {
+  void OnMessage(std::optional<Message>) override {}
+  void OnWritten(bool) override {}
+  void OnCancelled() override {}
+  void OnDone() override {}
+};
+
+class EvaluationServiceImpl final : public EvaluationService {
+ public:
+  EvaluationServiceImpl(const ServiceOptions& options, Admission& admission, Batcher& batcher)
+      : server_info_(EncodeServerInfo(options)), context_(options, admission, batcher) {}
+
+  std::unique_ptr<CallHandler> OnCall(Call& call) override;
+
+  void SetPhase(ServicePhase phase) override;
+  void EndWatchers() override;
+  bool Busy() const override;
+  Clock::duration Quiet(Clock::time_point now) const override { return now - last_call_.load(); }
+  void Tick(Clock::time_point now) override;
+  const ServiceCounters& counters() const override { return context_.counters; }
+  ReadGrants::Usage read_grants() const override { return context_.gate.usage(); }
+
+ private:
+  absl::StatusOr<Ticket> LetIn(Call& call);
+  absl::Status ShedByLastMessage(const Call& call);
+  std::unique_ptr<CallHandler> StartCall(Call& call, Ticket ticket);
+
+  const std::string server_info_;
+  std::atomic<Clock::time_point> last_call_ = Clock::now();
+  ServiceContext context_;
+};
+
+std::unique_ptr<CallHandler> EvaluationServiceImpl::OnCall(Call& call) {
+  if (!IsHealth(call.method())) last_call_.store(call.started_at(), std::memory_order_relaxed);
+  absl::StatusOr<Ticket> ticket = LetIn(call);
+  if (ticket.ok()) return StartCall(call, *std::move(ticket));
+  if (absl::IsResourceExhausted(ticket.status())) {
+    Count(context_.counters.shed_calls);
+    call.Finish(ticket.status(), RetryAfter());
+  } else {
+    call.Finish(ticket.status());
+  }
+  return std::make_unique<EndedCall>();
+}
+
+// Decides by the headers alone; a ticket is the call's own charge.
+absl::StatusOr<Ticket> EvaluationServiceImpl::LetIn(Call& call) {
+  const Method method = call.method();
+  if (method == Method::kUnknown) return UnknownMethod(call.path());
+  // Who authenticates calls does it here, before anything of them is read; health needs none.
+  if (!IsHealth(method) && context_.refusing()) {
+    Count(context_.counters.refused_calls);
+    return Draining();
+  }
+  if (method == Method::kEvaluate || method == Method::kEvaluateBatch) {
+    if (absl::Status shed = ShedByLastMessage(call); !shed.ok()) return shed;
+  }
+  return context_.admission.AdmitSmall(kCallBytes);
+}
+
+// A connection whose last message was large will send another one: when that would not fit it need not come.
+absl::Status EvaluationServiceImpl::ShedByLastMessage(const Call& call) {
+  const Admission& admission = context_.admission;
+  const int64_t held = admission.held_bytes();
+  // Not worth asking who it is while anything fits.
+  if (held + context_.options.max_message_bytes + kCallBytes <= admission.max_bytes()) return absl::OkStatus();
+  const int64_t expected = context_.gate.LastSize(call);
+  if (expected == 0 || held + expected + kCallBytes <= admission.max_bytes()) return absl::OkStatus();
+  return QueueFull(held, admission.max_bytes(), expected);
+}
+
+std::unique_ptr<CallHandler> EvaluationServiceImpl::StartCall(Call& call, Ticket ticket) {
+  if (!IsHealth(call.method())) Count(context_.counters.calls_started);
+  switch (call.method()) {
+    case Method::kEvaluate:
+    case Method::kEvaluateBatch:
+      return StartEvaluateCall(context_, call, std::move(ticket));
+    case Method::kEvaluateStream:
+      return StartStreamCall(context_, call, std::move(ticket));
+    case Method::kGetServerInfo:
+      return StartServerInfoCall(context_, call, std::move(ticket), server_info_);
+    case Method::kHealthCheck:
+      return StartHealthCheckCall(context_, call, std::move(ticket));
+    case Method::kHealthWatch:
+      return StartWatchCall(context_, call, std::move(ticket));
+    case Method::kUnknown:
+      break;
+  }
+  return nullptr;
+}
+
+void EvaluationServiceImpl::SetPhase(ServicePhase phase) {
+  context_.phase.store(phase);
+  for (const auto& watcher : context_.watchers.All()) watcher->Tell();
+  if (phase != ServicePhase::kRefusing) return;
+  context_.gate.RefuseParkedCalls();
+  for (const auto& stream : context_.streams.All()) stream->End(Draining());
+}
+
+void EvaluationServiceImpl::EndWatchers() {
+  for (const auto& watcher : context_.watchers.All()) watcher->End(ShuttingDown());
+}
+
+bool EvaluationServiceImpl::Busy() const {
+  // Ended first: a call that comes and goes between the two reads makes it busy, not idle.
+  const int64_t ended = context_.counters.calls_ended.load();
+  return context_.counters.calls_started.load() != ended;
+}
+
+void EvaluationServiceImpl::Tick(Clock::time_point now) {
+  context_.gate.Expire(now);
+  for (const auto& [stream, reads] : context_.late_streams) stream->EndIdle(reads);
+  context_.late_streams.clear();
+  context_.waiting_streams.Feed();
+}
+
+}  // namespace
+
+std::unique_ptr<EvaluationService> EvaluationService::Create(const ServiceOptions& options, Admission& admission,
+                                                             Batcher& batcher) {
+  return std::make_unique<EvaluationServiceImpl>(options, admission, batcher);
+}
+
+}  // namespace kldiv::server

@@ -1,0 +1,62 @@
+#include "server/rpc/unary_call.h"
+
+#include <utility>
+
+#include "server/rpc/status_texts.h"
+
+namespace kldiv::server {
+
+UnaryCall::UnaryCall(ServiceContext& context, Call& call, Ticket ticket)
+    : GateReader(call, false),
+      context_(context),
+      call_(call),
+      deadline_(call.deadline()),
+      ticket_(std::move(ticket)) {}
+
+void UnaryCall::Start() {
+  const bool parked = context_.gate.Ask(*this, call_.started_at());
+  // The drain that began meanwhile has looked for parked calls already.
+  if (parked && context_.refusing() && context_.gate.Forget(*this)) OnReadRefused();
+}
+
+void UnaryCall::OnMessage(std::optional<Message> message) {
+  EndRead();
+  received_at_ = Clock::now();
+  if (!message.has_value()) {
+    ReleaseGate(0);
+    Count(context_.counters.lost_messages);
+    // Seen only by a client that half-closed without a message: everybody else is gone or has a status already.
+    return call_.Finish(NoMessage());
+  }
+  Count(context_.counters.message_bytes, static_cast<int64_t>(message->size()));
+  Serve(*std::move(message));
+}
+
+void UnaryCall::OnCancelled() {
+  cancelled_.store(true);
+  if (!context_.gate.Forget(*this)) return Cancelled();  // What comes of its message or its task ends it.
+  const bool expired = Clock::now() >= deadline_;
+  Count(expired ? context_.counters.expired_pairs : context_.counters.cancelled_pairs);
+  call_.Finish(expired ? ExpiredBeforeComputing() : CancelledBeforeComputing());
+}
+
+void UnaryCall::OnReadLate(int) {
+  Count(context_.counters.read_timeouts);
+  call_.Abort(ReadTimedOut(context_.options.read_timeout));
+}
+
+void UnaryCall::OnReadRefused() {
+  Count(context_.counters.refused_calls);
+  call_.Finish(Draining());
+}
+
+void UnaryCall::WatchCancel() {
+  if (!std::exchange(watches_cancel_, true)) call_.NotifyOnCancel();
+}
+
+void UnaryCall::OnDone() {
+  ticket_.reset();
+  context_.BudgetReturned();
+}
+
+}  // namespace kldiv::server
