@@ -88,7 +88,7 @@ struct Pair {
   ZeroTarget zero_target = ZeroTarget::kTorch;
   /// In EvaluateBatch and on a Stream, this pair's own deadline, from its receipt by the server. Unset: in a
   /// batch the call's, on a stream the client's default.
-  std::optional<std::chrono::nanoseconds> timeout;
+  std::optional<std::chrono::nanoseconds> timeout = std::nullopt;
   bool want_timing = false;  ///< fill Evaluation::timing
 };
 
@@ -149,7 +149,7 @@ struct ClientOptions {
 struct CallOptions {
   /// From the call to its answer; positive. Unset: the client's default. For a stream, the time until it has
   /// to be over; unset: no limit for the stream, while each of its pairs has the client's default.
-  std::optional<std::chrono::nanoseconds> timeout;
+  std::optional<std::chrono::nanoseconds> timeout = std::nullopt;
 };
 
 /// When the server asks that the call be repeated after a pause (it does so where it sheds load), that pause.

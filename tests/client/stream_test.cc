@@ -1,0 +1,282 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "client/include/kldiv/client.h"
+#include "tests/client/fake_server.h"
+
+namespace kldiv {
+namespace {
+
+using client_testing::FakeServer;
+using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
+
+const int64_t kShape[] = {3};
+const float kInput[] = {-1, -2, -3};
+const float kTarget[] = {.25F, .25F, .5F};
+
+Pair SmallPair() {
+  return {.input = {std::span<const float>(kInput), kShape},
+          .target = {std::span<const float>(kTarget), kShape}};
+}
+
+v1::EvaluateResult Answer(const v1::EvaluateRequest& request) {
+  v1::EvaluateResult result;
+  result.set_request_id(request.request_id());
+  result.mutable_response()->set_request_id(request.request_id());
+  result.mutable_response()->set_loss(static_cast<double>(request.timeout_ns()));
+  return result;
+}
+
+class StreamTest : public ::testing::Test {
+ protected:
+  // The stream's client, for which the server's functions have been set.
+  std::unique_ptr<Stream> Open() {
+    client_ = *Client::Create({.server = server_.address()});
+    return *client_->OpenStream();
+  }
+
+  FakeServer server_;
+  std::unique_ptr<Client> client_;
+};
+
+TEST_F(StreamTest, AnswersPairsInAnyOrderUnderTheCallersNumbers) {
+  server_.evaluate_stream = [](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    std::vector<v1::EvaluateRequest> requests;
+    for (v1::EvaluateRequest request; stream.Read(&request);) requests.push_back(request);
+    for (auto request = requests.rbegin(); request != requests.rend(); ++request)
+      stream.Write(Answer(*request));
+    return grpc::Status::OK;
+  };
+  const auto stream = Open();
+  for (const uint64_t id : {7, 7, 9}) {
+    Pair pair = SmallPair();
+    pair.timeout = std::chrono::nanoseconds(id * 10);
+    ASSERT_TRUE(stream->Write(pair, id).ok());
+  }
+  ASSERT_TRUE(stream->WritesDone().ok());
+  std::vector<uint64_t> ids;
+  while (true) {
+    const auto result = stream->Read();
+    ASSERT_TRUE(result.ok()) << result.status();
+    if (!result->has_value()) break;
+    ids.push_back((*result)->request_id);
+    EXPECT_EQ((*result)->evaluation.value().loss, static_cast<double>((*result)->request_id * 10));
+  }
+  EXPECT_THAT(ids, UnorderedElementsAre(7, 7, 9));
+  EXPECT_FALSE((*stream->Read()).has_value());  // Still at the end.
+}
+
+TEST_F(StreamTest, EndsAtOnceWithoutPairs) {
+  const auto stream = Open();
+  ASSERT_TRUE(stream->WritesDone().ok());
+  ASSERT_TRUE(stream->WritesDone().ok());
+  const auto result = stream->Read();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_FALSE(result->has_value());
+  EXPECT_EQ(stream->Write(SmallPair(), 1).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(StreamTest, GivesAPairTheClientsDefaultDeadline) {
+  server_.evaluate_stream = [](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    for (v1::EvaluateRequest request; stream.Read(&request);) stream.Write(Answer(request));
+    return grpc::Status::OK;
+  };
+  const auto stream = Open();
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  const auto result = stream->Read();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ((*result)->evaluation.value().loss, 30e9);
+}
+
+TEST_F(StreamTest, HandsOverAPairsOwnErrorAndGoesOn) {
+  server_.evaluate_stream = [](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    for (v1::EvaluateRequest request; stream.Read(&request);) {
+      v1::EvaluateResult result = Answer(request);
+      if (request.request_id() == 1) {
+        result.mutable_error()->set_code(3);
+        result.mutable_error()->set_message("input.shape");
+      }
+      stream.Write(result);
+    }
+    return grpc::Status::OK;
+  };
+  const auto stream = Open();
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  const auto refused = stream->Read();
+  ASSERT_TRUE(refused.ok()) << refused.status();
+  EXPECT_EQ((*refused)->evaluation.status().code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(stream->Write(SmallPair(), 2).ok());
+  const auto accepted = stream->Read();
+  ASSERT_TRUE(accepted.ok()) << accepted.status();
+  EXPECT_TRUE((*accepted)->evaluation.ok());
+}
+
+TEST_F(StreamTest, EndsWithTheServersStatus) {
+  server_.evaluate_stream = [](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    v1::EvaluateRequest request;
+    stream.Read(&request);
+    return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "cannot be decoded");
+  };
+  const auto stream = Open();
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  const auto result = stream->Read();
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(stream->Write(SmallPair(), 2).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(stream->Read().status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(StreamTest, DoesNotTakeAnEarlyEndForAnAnswer) {
+  server_.evaluate_stream = [](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    v1::EvaluateRequest request;
+    stream.Read(&request);
+    return grpc::Status::OK;
+  };
+  const auto stream = Open();
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  EXPECT_EQ(stream->Read().status().code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(StreamTest, EndsWhenAnAnswerBelongsToNoPair) {
+  server_.evaluate_stream = [](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    v1::EvaluateRequest request;
+    stream.Read(&request);
+    request.set_request_id(99);
+    stream.Write(Answer(request));
+    stream.Read(&request);  // Until the client goes.
+    return grpc::Status::OK;
+  };
+  const auto stream = Open();
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  const auto result = stream->Read();
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(result.status().message()), HasSubstr("request_id 99"));
+  EXPECT_EQ(stream->Read().status().code(), absl::StatusCode::kInternal);
+}
+
+TEST_F(StreamTest, IsOpenedAgainAfterTheServerHasEndedItIdle) {
+  std::atomic<int> calls = 0;
+  absl::Notification ended;
+  server_.evaluate_stream = [&](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    const int call = ++calls;
+    for (v1::EvaluateRequest request; stream.Read(&request);) {
+      stream.Write(Answer(request));
+      if (call == 1) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "idle");
+    }
+    return grpc::Status::OK;
+  };
+  const auto stream = Open();
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  EXPECT_EQ((*stream->Read())->request_id, 1U);
+  // A reader that waits meanwhile notices nothing.
+  std::thread reader([&] {
+    const auto result = stream->Read();
+    ASSERT_TRUE(result.ok()) << result.status();
+    ASSERT_TRUE(result->has_value());
+    EXPECT_EQ((*result)->request_id, 2U);
+    // Written as the first session ended, it may have been on its way.
+    if (!(*result)->evaluation.ok()) {
+      EXPECT_EQ((*result)->evaluation.status().code(), absl::StatusCode::kUnavailable);
+    }
+  });
+  ASSERT_TRUE(stream->Write(SmallPair(), 2).ok());
+  reader.join();
+}
+
+TEST_F(StreamTest, SaysOfAPairThatWasOnItsWayToAnIdleEndThatItWasNotRead) {
+  std::atomic<int> calls = 0;
+  server_.evaluate_stream = [&](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    if (++calls == 1) {
+      v1::EvaluateRequest request;
+      stream.Read(&request);  // Accepted by nobody.
+      return grpc::Status(grpc::StatusCode::UNAVAILABLE, "idle");
+    }
+    for (v1::EvaluateRequest request; stream.Read(&request);) stream.Write(Answer(request));
+    return grpc::Status::OK;
+  };
+  const auto stream = Open();
+  ASSERT_TRUE(stream->Write(SmallPair(), 5).ok());
+  const auto lost = stream->Read();
+  ASSERT_TRUE(lost.ok()) << lost.status();
+  EXPECT_EQ((*lost)->request_id, 5U);
+  EXPECT_EQ((*lost)->evaluation.status().code(), absl::StatusCode::kUnavailable);
+  ASSERT_TRUE(stream->Write(SmallPair(), 5).ok());
+  const auto again = stream->Read();
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE((*again)->evaluation.ok());
+}
+
+TEST_F(StreamTest, CancelsItsCallWhenItIsDestroyed) {
+  absl::Notification arrived, ended;
+  server_.evaluate_stream = [&](grpc::ServerContext& context, FakeServer::ServerStream& stream) {
+    v1::EvaluateRequest request;
+    stream.Read(&request);
+    arrived.Notify();
+    EXPECT_FALSE(stream.Read(&request));
+    EXPECT_TRUE(context.IsCancelled());
+    ended.Notify();
+    return grpc::Status::OK;
+  };
+  auto stream = Open();
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  arrived.WaitForNotification();
+  stream.reset();
+  EXPECT_TRUE(ended.WaitForNotificationWithTimeout(absl::Seconds(60)));
+}
+
+TEST_F(StreamTest, OutlivesItsClient) {
+  server_.evaluate_stream = [](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    for (v1::EvaluateRequest request; stream.Read(&request);) stream.Write(Answer(request));
+    return grpc::Status::OK;
+  };
+  const auto stream = Open();
+  client_.reset();
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  EXPECT_TRUE((*stream->Read())->evaluation.ok());
+}
+
+TEST_F(StreamTest, CarriesManyPairsFromAWriterToAReader) {
+  server_.evaluate_stream = [](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    for (v1::EvaluateRequest request; stream.Read(&request);) stream.Write(Answer(request));
+    return grpc::Status::OK;
+  };
+  constexpr uint64_t kPairs = 5000;
+  const auto stream = Open();
+  std::thread writer([&] {
+    for (uint64_t id = 1; id <= kPairs; ++id) ASSERT_TRUE(stream->Write(SmallPair(), id).ok());
+    ASSERT_TRUE(stream->WritesDone().ok());
+  });
+  std::vector<bool> seen(kPairs + 1);
+  uint64_t results = 0;
+  while (true) {
+    const auto result = stream->Read();
+    ASSERT_TRUE(result.ok()) << result.status();
+    if (!result->has_value()) break;
+    EXPECT_FALSE(seen[(*result)->request_id]);
+    seen[(*result)->request_id] = true;
+    ++results;
+  }
+  writer.join();
+  EXPECT_EQ(results, kPairs);
+}
+
+TEST_F(StreamTest, EndsAtItsDeadline) {
+  absl::Notification over;
+  server_.evaluate_stream = [&](grpc::ServerContext&, FakeServer::ServerStream&) {
+    over.WaitForNotification();
+    return grpc::Status::OK;
+  };
+  Open();
+  const auto stream = *client_->OpenStream({.timeout = std::chrono::milliseconds(50)});
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  EXPECT_EQ(stream->Read().status().code(), absl::StatusCode::kDeadlineExceeded);
+  over.Notify();
+}
+
+}  // namespace
+}  // namespace kldiv
