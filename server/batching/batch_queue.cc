@@ -18,6 +18,9 @@ constexpr int64_t kTurnBytes = int64_t{64} << 10;
 // What a pair costs beside its tensors, so that a flow of tiny pairs pays for its turns.
 constexpr int64_t kPairOverheadBytes = 256;
 
+// Flows without work whose share is remembered while nothing waits.
+constexpr size_t kRememberedFlows = 1024;
+
 // A piece that takes long enough for small pairs in its batch to be worth answering first.
 constexpr int64_t kLargePieceBytes = BatchQueue::kMinShareBytes;
 
@@ -136,12 +139,9 @@ void BatchQueue::Take(const Demand& demand, Clock::time_point now, Batch& batch)
     }
     Schedule(flow);
   }
-  if (waiting_pairs_ == 0) {
-    // Nobody is ahead of anybody any more.
-    schedule_.clear();
-    flows_.clear();
-    level_ = 0;
-  }
+  // Who has just been given a large batch may be back before it is computed, so flows are remembered; but not
+  // everybody who ever came.
+  while (waiting_pairs_ == 0 && schedule_.size() > kRememberedFlows) Forget(PopFlow());
 }
 
 bool BatchQueue::Later(const Flow* a, const Flow* b) {
@@ -153,16 +153,24 @@ void BatchQueue::Schedule(Flow& flow) {
   std::push_heap(schedule_.begin(), schedule_.end(), Later);
 }
 
+BatchQueue::Flow& BatchQueue::PopFlow() {
+  std::pop_heap(schedule_.begin(), schedule_.end(), Later);
+  Flow& flow = *schedule_.back();
+  schedule_.pop_back();
+  return flow;
+}
+
 BatchQueue::Flow& BatchQueue::NextFlow() {
   for (;;) {
-    std::pop_heap(schedule_.begin(), schedule_.end(), Later);
-    Flow& flow = *schedule_.back();
-    schedule_.pop_back();
+    Flow& flow = PopFlow();
     if (flow.first != nullptr) return flow;
-    // The others have caught up with what it was given: it may be forgotten.
-    level_ = flow.given;
-    flows_.erase(flows_.find(*flow.name));
+    Forget(flow);  // The others have caught up with what it was given.
   }
+}
+
+void BatchQueue::Forget(const Flow& flow) {
+  level_ = flow.given;
+  flows_.erase(flows_.find(*flow.name));
 }
 
 void BatchQueue::TakeTurn(Flow& flow, Taking& taking) {

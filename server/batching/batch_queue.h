@@ -94,11 +94,14 @@ class BatchQueue {
   };
   class Taking;
 
-  // Orders a heap: the flow whose turn is next on top.
+  // Orders the schedule, a heap: the flow whose turn is next on top.
   static bool Later(const Flow* a, const Flow* b);
   void Schedule(Flow& flow);
+  Flow& PopFlow();
   // The flow whose turn is next, taken off the schedule. Something waits.
   Flow& NextFlow();
+  // Of a flow off the schedule with nothing waiting: it starts anew when it comes back.
+  void Forget(const Flow& flow);
   // Takes from the flow until its turn is over or the batch is full.
   void TakeTurn(Flow& flow, Taking& taking);
   void DropPairs(Flow& flow, size_t pairs, Batch::Dropped::Reason reason, Batch& batch);

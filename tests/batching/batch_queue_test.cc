@@ -3,13 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
-#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/batching/queue_rig.h"
 
 namespace kldiv::server {
@@ -202,6 +203,28 @@ TEST(BatchQueue, RemembersWhatAFlowWasGivenWhileOthersWait) {
   rig.PushTiles("a", {1});  // Back at once, and ahead by 256 tiles.
   EXPECT_EQ(rig.TakeText(192), "b0.0[0,64) b1.0[0,64) b2.0[0,64)");
   EXPECT_THAT(rig.TakeText(192), StartsWith("b3.0[0,64) a1.0[0,1)"));
+}
+
+TEST(BatchQueue, RemembersWhatAFlowWasGivenWhenItIsBackBeforeAnyoneElse) {
+  QueueRig rig;
+  rig.PushTiles("a", {256});
+  rig.TakeText(256);
+  rig.PushTiles("a", {256});
+  rig.PushTiles("b", {1});
+  EXPECT_EQ(rig.TakeText(256), "b0.0[0,1)");
+}
+
+TEST(BatchQueue, ForgetsFlowsThatNeverComeBack) {
+  QueueRig rig;
+  rig.PushTiles("first", {256});
+  rig.Take(256);
+  for (int i = 0; i < 2000; ++i) {
+    rig.PushTiles(absl::StrCat("guest ", i), {512});
+    rig.Take(512);
+  }
+  rig.PushTiles("first", {256});
+  rig.PushTiles("new", {1});
+  EXPECT_EQ(rig.TakeText(256), "first0.0[0,256)");
 }
 
 TEST(BatchQueue, GivesNoCreditForTimeAway) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "server/numerics/scalar.h"
@@ -17,11 +18,13 @@ namespace {
 // In [0, bound).
 size_t Below(size_t bound, std::mt19937_64& random) { return random() % bound; }
 
-double Special(bool with_nan, std::mt19937_64& random) {
+double Special(bool with_non_finite, std::mt19937_64& random) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  constexpr double kSpecial[] = {0.0, -0.0, 1.0, -1.0, kInfinity, -kInfinity, 1e-40, -1e-40, 5e-324, 6e-8};
-  if (with_nan && Below(8, random) == 0) return std::numeric_limits<double>::quiet_NaN();
-  return kSpecial[Below(std::size(kSpecial), random)];
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  constexpr double kFinite[] = {0.0, -0.0, 1.0, 1e-40, 5e-324, 6e-8};
+  constexpr double kNonFinite[] = {-1.0, -1e-40, kInfinity, -kInfinity, kNaN};  // a negative target is NaN
+  return with_non_finite && Below(2, random) == 0 ? kNonFinite[Below(std::size(kNonFinite), random)]
+                                                  : kFinite[Below(std::size(kFinite), random)];
 }
 
 std::vector<uint8_t> RandomTensor(DType dtype, const RandomPair::Shape& shape, bool logarithms,
@@ -32,7 +35,7 @@ std::vector<uint8_t> RandomTensor(DType dtype, const RandomPair::Shape& shape, b
   for (size_t at = 0; at < bytes.size(); at += size) {
     double value = probability(random);
     if (logarithms) value = std::log(value + 1e-9);
-    if (shape.with_special && Below(100, random) == 0) value = Special(shape.with_nan, random);
+    if (Below(100, random) == 0) value = Special(shape.with_non_finite, random);
     const uint64_t bits = numerics::scalar::Round(dtype, value);  // little-endian, as on the wire
     std::memcpy(bytes.data() + at, &bits, size);
   }

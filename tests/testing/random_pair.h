@@ -28,16 +28,15 @@ class SlicedBytes {
   wire::ByteView view_;
 };
 
-// A pair of tensors with its answers by the scalar reference. One value in a hundred is special: a zero, an
-// infinity, a subnormal, a negative, and, where `with_nan`, a NaN.
+// A pair of tensors with its answers by the scalar reference. One value in a hundred is special: a zero or a
+// subnormal, and, where asked for, what makes an answer infinite or NaN.
 class RandomPair {
  public:
   struct Shape {
-    numerics::Formula formula;
+    numerics::Formula formula = {};
     int64_t elements = 0;
     size_t max_slice = size_t{16} << 10;
-    bool with_special = true;
-    bool with_nan = false;
+    bool with_non_finite = false;
   };
 
   RandomPair(const Shape& shape, std::mt19937_64& random);
