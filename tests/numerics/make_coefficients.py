@@ -11,7 +11,11 @@ import argparse
 import struct
 import sys
 
-from mpmath import cos, expm1, floor, log, log1p, lu_solve, matrix, mp, mpf, pi
+try:
+    from mpmath import cos, expm1, floor, log, log1p, lu_solve, matrix, mp, mpf, pi
+except ImportError:
+    print("needs python3-mpmath", file=sys.stderr)
+    sys.exit(77)
 
 mp.dps = 60
 
