@@ -1,0 +1,119 @@
+#include "server/flags.h"
+
+#include "absl/flags/flag.h"
+#include "absl/flags/reflection.h"
+#include "absl/strings/str_cat.h"
+
+using kldiv::base::ByteSize;
+
+ABSL_FLAG(
+    std::string, listen, "127.0.0.1:50051",
+    "Addresses to serve on, separated by commas: HOST:PORT, [IPV6]:PORT, or unix:PATH for a socket that only "
+    "this user may open. Port 0 takes any free one.");
+ABSL_FLAG(std::string, metrics_listen, "127.0.0.1:9464",
+          "HOST:PORT that shows metrics to Prometheus at /metrics; empty: off.");
+ABSL_FLAG(std::string, health_listen, "", "A plaintext listener with health checks alone; empty: off.");
+
+ABSL_FLAG(std::string, backend, "auto",
+          "auto: the CPU, and CUDA devices too where the build has CUDA and a device works; cpu; cuda: CUDA "
+          "alone.");
+ABSL_FLAG(
+    int32_t, cpu_threads, 0,
+    "Threads that compute; 0: as many as the process's affinity and its control group's cpu.max allow.");
+ABSL_FLAG(int32_t, polling_threads, 0,
+          "Threads that serve connections; 0: an eighth of the cores, at least 1.");
+ABSL_FLAG(std::string, cuda_devices, "all", "CUDA devices to use, as numbers separated by commas.");
+ABSL_FLAG(int32_t, cuda_lanes, 3, "Batches under way at a time on each CUDA device.");
+ABSL_FLAG(int64_t, cuda_min_batch_elements, 65536, "Batches of fewer elements stay on the CPU.");
+
+ABSL_FLAG(
+    ByteSize, max_memory, ByteSize{0},
+    "Peak memory of the process; 0: three quarters of its control group's limit, or half of the machine's "
+    "memory where there is none. What the queue, the connections and the process itself leave of it bounds "
+    "how many messages are read at a time.");
+ABSL_FLAG(ByteSize, max_message_bytes, ByteSize{64 << 20},
+          "Largest message to accept, at most 2^31-1 bytes.");
+ABSL_FLAG(ByteSize, max_queue_bytes, ByteSize{0},
+          "Bytes of accepted and unanswered work, answers included; beyond it requests are refused with "
+          "RESOURCE_EXHAUSTED. 0: 256MiB, but at most a quarter of --max_memory.");
+ABSL_FLAG(ByteSize, max_batch_bytes, ByteSize{32 << 20}, "Bytes of tensors that one batch holds.");
+ABSL_FLAG(
+    int32_t, max_connections, 0,
+    "Connections open at a time; further ones are closed at once. 0: 4096, but no more than an eighth of "
+    "--max_memory at 64KiB each.");
+ABSL_FLAG(int32_t, max_pairs_per_message, 65536, "Pairs that one EvaluateBatch message may hold.");
+ABSL_FLAG(int32_t, max_in_flight_per_stream, 256,
+          "Pairs of one stream that are accepted and not yet answered; at that many its reading pauses.");
+
+ABSL_FLAG(absl::Duration, read_timeout, absl::Seconds(30),
+          "Time that a message may take from being let in to being complete.");
+ABSL_FLAG(absl::Duration, write_timeout, absl::Seconds(30),
+          "Time that a client may take to accept an answer.");
+ABSL_FLAG(absl::Duration, max_connection_age, absl::ZeroDuration(),
+          "Connections older than this are asked to reconnect; 0: never.");
+ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(),
+          "After SIGTERM, time to serve on while health checks already say NOT_SERVING.");
+ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
+          "After SIGTERM, time for accepted work to be answered; then the program ends with 3.");
+
+ABSL_FLAG(std::string, tls_cert, "", "File with the server's certificate chain; empty: plaintext.");
+ABSL_FLAG(std::string, tls_key, "", "File with the certificate's private key.");
+ABSL_FLAG(std::string, tls_client_ca, "",
+          "File with the authorities of client certificates; empty: none is asked.");
+ABSL_FLAG(std::string, token_file, "", "File with the tokens that clients must show; empty: none.");
+ABSL_FLAG(bool, allow_plaintext_tokens, false, "Take tokens over connections without TLS.");
+
+ABSL_FLAG(std::string, log_format, "auto", "text, json, or auto: text on a terminal, otherwise JSON.");
+ABSL_FLAG(bool, check_config, false, "Validate the flags and exit.");
+
+namespace kldiv::server {
+namespace {
+
+struct MissingAbility {
+  absl::string_view flag;
+  absl::string_view sentence;
+};
+constexpr MissingAbility kMissingAbilities[] = {
+    {"health_listen", "this version has no listener for health checks alone; --listen answers them"},
+    {"cuda_devices", "this build has no CUDA"},
+    {"cuda_lanes", "this build has no CUDA"},
+    {"cuda_min_batch_elements", "this build has no CUDA"},
+    {"max_connection_age", "this version does not limit the age of connections"},
+    {"drain_delay", "this version drains without a delay"},
+    {"tls_cert", "this version has no TLS"},
+    {"tls_key", "this version has no TLS"},
+    {"tls_client_ca", "this version has no TLS"},
+    {"token_file", "this version has no tokens"},
+    {"allow_plaintext_tokens", "this version has no tokens"},
+    {"check_config", "this version cannot validate without starting"},
+};
+
+}  // namespace
+
+std::span<const base::FlagGroup> ServerFlagGroups() {
+  static const auto& groups = *new std::vector<base::FlagGroup>{
+      {"Addresses", {"listen", "metrics_listen", "health_listen"}},
+      {"Computing",
+       {"backend", "cpu_threads", "polling_threads", "cuda_devices", "cuda_lanes",
+        "cuda_min_batch_elements"}},
+      {"Memory and limits",
+       {"max_memory", "max_message_bytes", "max_queue_bytes", "max_batch_bytes", "max_connections",
+        "max_pairs_per_message", "max_in_flight_per_stream"}},
+      {"Time", {"read_timeout", "write_timeout", "max_connection_age", "drain_delay", "drain_timeout"}},
+      {"Security", {"tls_cert", "tls_key", "tls_client_ca", "token_file", "allow_plaintext_tokens"}},
+      {"Operation", {"log_format", "check_config"}},
+  };
+  return groups;
+}
+
+absl::Status CheckAbilities() {
+  for (const MissingAbility& missing : kMissingAbilities) {
+    const absl::CommandLineFlag* const flag = absl::FindCommandLineFlag(missing.flag);
+    if (flag->CurrentValue() == flag->DefaultValue()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--", missing.flag, "=", flag->CurrentValue(), ": ", missing.sentence));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace kldiv::server

@@ -1,0 +1,42 @@
+#ifndef KLDIV_SERVER_FLAGS_H_
+#define KLDIV_SERVER_FLAGS_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "absl/flags/declare.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/base/command_line.h"
+
+// The server's flags, as the contract lists them. Only options.cc reads them.
+ABSL_DECLARE_FLAG(std::string, listen);
+ABSL_DECLARE_FLAG(std::string, metrics_listen);
+ABSL_DECLARE_FLAG(std::string, backend);
+ABSL_DECLARE_FLAG(int32_t, cpu_threads);
+ABSL_DECLARE_FLAG(int32_t, polling_threads);
+ABSL_DECLARE_FLAG(kldiv::base::ByteSize, max_memory);
+ABSL_DECLARE_FLAG(kldiv::base::ByteSize, max_message_bytes);
+ABSL_DECLARE_FLAG(kldiv::base::ByteSize, max_queue_bytes);
+ABSL_DECLARE_FLAG(kldiv::base::ByteSize, max_batch_bytes);
+ABSL_DECLARE_FLAG(int32_t, max_connections);
+ABSL_DECLARE_FLAG(int32_t, max_pairs_per_message);
+ABSL_DECLARE_FLAG(int32_t, max_in_flight_per_stream);
+ABSL_DECLARE_FLAG(absl::Duration, read_timeout);
+ABSL_DECLARE_FLAG(absl::Duration, write_timeout);
+ABSL_DECLARE_FLAG(absl::Duration, drain_timeout);
+ABSL_DECLARE_FLAG(std::string, log_format);
+
+namespace kldiv::server {
+
+// All of them under headings, for --help.
+std::span<const base::FlagGroup> ServerFlagGroups();
+
+// INVALID_ARGUMENT when a flag whose ability this version does not have is not at its default: the sentence
+// names the flag and the ability.
+absl::Status CheckAbilities();
+
+}  // namespace kldiv::server
+
+#endif  // KLDIV_SERVER_FLAGS_H_

@@ -1,0 +1,144 @@
+// The program kldiv-server: flags, start, the ready line, signals, drain.
+
+#include <grpc/support/log.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/base/command_line.h"
+#include "server/base/version.h"
+#include "server/flags.h"
+#include "server/host.h"
+#include "server/memory.h"
+#include "server/observability/log.h"
+#include "server/options.h"
+#include "server/server.h"
+
+namespace kldiv::server {
+namespace {
+
+enum ExitCode { kClean = 0, kCouldNotStart = 1, kUsage = 2, kDrainFailed = 3 };
+
+constexpr char kUsageText[] =
+    "usage: kldiv-server [--flag=value ...]\n"
+    "\n"
+    "Serves kldiv.v1.KlDivergence over gRPC: Kullback-Leibler divergences as torch.nn.KLDivLoss defines "
+    "them.\n"
+    "Prints one line on stdout when it is ready; SIGTERM and SIGINT drain it.\n"
+    "\n"
+    "Exit codes: 0 after a clean drain, 1 could not start, 2 bad usage, 3 the drain timed out or was cut "
+    "short by a\n"
+    "second signal.\n";
+
+constexpr std::chrono::milliseconds kDrainPoll{10};
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "kldiv-server: %s\n", std::string(status.message()).c_str());
+  return absl::IsInvalidArgument(status) ? kUsage : kCouldNotStart;
+}
+
+void LogForGrpc(gpr_log_func_args* event) {
+  const LogLevel level = event->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kError : LogLevel::kInfo;
+  LogFromLibrary("grpc", level, event->message);
+}
+
+// Signals that end the server. Threads inherit the mask: block them before the first thread starts, so that
+// only Wait receives them.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  }
+
+  // The next one.
+  int Wait() const {
+    int signal = 0;
+    while (sigwait(&set_, &signal) != 0) {
+    }
+    return signal;
+  }
+
+  // From now on a further signal ends the process at once, whatever the drain is waiting for.
+  void ExitOnTheNext() const {
+    std::thread([signals = *this] {
+      signals.Wait();
+      Log(LogLevel::kWarning, "a second signal: stopping without waiting for accepted work");
+      _exit(kDrainFailed);
+    }).detach();
+  }
+
+ private:
+  sigset_t set_{};
+};
+
+void PrintReadyLine(const Server& server) {
+  std::printf("listening on %s metrics=%s backend=%s\n", absl::StrJoin(server.addresses(), ",").c_str(),
+              server.metrics_address().c_str(), server.backend().c_str());
+  std::fflush(stdout);
+}
+
+// Serves until a signal, then drains.
+int Serve(std::unique_ptr<Server> server, const ServerOptions& options, const StopSignals& signals) {
+  PrintReadyLine(*server);
+  Log(LogLevel::kInfo, "draining", {{"signal", strsignal(signals.Wait())}});
+  signals.ExitOnTheNext();
+
+  server->BeginDrain();
+  const auto deadline = std::chrono::steady_clock::now() + options.drain_timeout;
+  while (!server->Drained() && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(kDrainPoll);
+  const bool in_time = server->Drained();
+  if (!in_time)
+    Log(LogLevel::kWarning, "the drain timed out", {{"timeout_ms", options.drain_timeout.count()}});
+  if (!server->Stop()) {
+    Log(LogLevel::kError, "accepted work was lost");
+    _exit(kDrainFailed);  // Something still hangs: what it uses must not be destroyed.
+  }
+  return in_time ? kClean : kDrainFailed;
+}
+
+int Run(int argc, char** argv) {
+  TuneMalloc();
+  const StopSignals signals;
+  const absl::StatusOr<base::CommandLine> command_line = base::ParseCommandLine(argc, argv);
+  if (!command_line.ok()) return Fail(command_line.status());
+  if (command_line->help || command_line->version) {
+    const std::string version = absl::StrCat("kldiv-server ", base::kVersion, "\n");
+    std::fputs(command_line->help ? base::HelpText(kUsageText, ServerFlagGroups()).c_str() : version.c_str(),
+               stdout);
+    return kClean;
+  }
+  if (!command_line->positional.empty()) {
+    return Fail(
+        absl::InvalidArgumentError(absl::StrCat("unexpected argument ", command_line->positional[0])));
+  }
+  const absl::StatusOr<ServerOptions> options = OptionsFromFlags(ThisHost());
+  if (!options.ok()) return Fail(options.status());
+
+  SetLogFormat(options->log_format);
+  gpr_set_log_function(LogForGrpc);
+  for (const std::string& warning : command_line->warnings) Log(LogLevel::kWarning, warning);
+  for (const std::string& warning : options->warnings) Log(LogLevel::kWarning, warning);
+
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(*options);
+  // Whatever went wrong, the usage was right.
+  if (!server.ok()) return Fail(absl::FailedPreconditionError(server.status().message()));
+  return Serve(*std::move(server), *options, signals);
+}
+
+}  // namespace
+}  // namespace kldiv::server
+
+int main(int argc, char** argv) { return kldiv::server::Run(argc, argv); }

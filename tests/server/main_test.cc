@@ -1,0 +1,130 @@
+// The program kldiv-server around a double of the server: what it prints and how it ends.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "tests/server/child_process.h"
+
+namespace kldiv::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+// A limit of memory that suits every machine, before `arguments`.
+std::vector<std::string> Command(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), {KLDIV_PROGRAM, "--max_memory=1GiB"});
+  return arguments;
+}
+
+struct Ended {
+  int code = 0;
+  std::string output;
+  std::string errors;
+};
+
+Ended RunToItsEnd(const std::vector<std::string>& arguments,
+                  const std::vector<std::pair<std::string, std::string>>& environment = {}) {
+  ChildProcess program(Command(arguments), environment);
+  Ended ended;
+  ended.output = program.Output();
+  ended.errors = program.Errors();
+  ended.code = program.Wait();
+  return ended;
+}
+
+TEST(Program, PrintsOneReadyLineAndEndsCleanlyAtSigterm) {
+  ChildProcess program(Command({"--listen=127.0.0.1:7,unix:/tmp/k.sock"}));
+  EXPECT_EQ(program.OutputLine(),
+            "listening on 127.0.0.1:7,unix:/tmp/k.sock metrics=127.0.0.1:9464 backend=cpu");
+  program.Signal(SIGTERM);
+  EXPECT_EQ(program.Output(), "");
+  EXPECT_EQ(program.Wait(), 0);
+}
+
+TEST(Program, EndsCleanlyAtSigintToo) {
+  ChildProcess program(Command({"--metrics_listen="}));
+  EXPECT_EQ(program.OutputLine(), "listening on 127.0.0.1:50051 metrics=off backend=cpu");
+  program.Signal(SIGINT);
+  EXPECT_EQ(program.Wait(), 0);
+}
+
+TEST(Program, EndsWithThreeWhenTheDrainTimesOut) {
+  ChildProcess program(Command({"--drain_timeout=50ms"}), {{"SERVER_DOUBLE", "drains_never"}});
+  program.OutputLine();
+  program.Signal(SIGTERM);
+  EXPECT_THAT(program.Errors(), HasSubstr("the drain timed out"));
+  EXPECT_EQ(program.Wait(), 3);
+}
+
+TEST(Program, EndsWithThreeAtOnceAtASecondSignal) {
+  ChildProcess program(Command({"--drain_timeout=1h"}), {{"SERVER_DOUBLE", "drains_never"}});
+  program.OutputLine();
+  program.Signal(SIGTERM);
+  EXPECT_THAT(program.ErrorLine(), HasSubstr("draining"));  // The first one has been received.
+  program.Signal(SIGINT);
+  EXPECT_EQ(program.Wait(), 3);
+}
+
+TEST(Program, EndsWithThreeWhenAcceptedWorkWasLost) {
+  ChildProcess program(Command({}), {{"SERVER_DOUBLE", "loses_work"}});
+  program.OutputLine();
+  program.Signal(SIGTERM);
+  EXPECT_THAT(program.Errors(), HasSubstr("accepted work was lost"));
+  EXPECT_EQ(program.Wait(), 3);
+}
+
+TEST(Program, EndsWithOneAndOneLineWhenItCannotStart) {
+  for (const auto& [arguments, told] : {std::pair{std::vector<std::string>{}, "starts_not"},
+                                        {{"--backend=cuda"}, ""},
+                                        {{"--max_memory=1"}, ""}}) {
+    const Ended ended = RunToItsEnd(arguments, {{"SERVER_DOUBLE", told}});
+    EXPECT_EQ(ended.code, 1);
+    EXPECT_EQ(ended.output, "");
+    EXPECT_THAT(ended.errors, StartsWith("kldiv-server: --"));
+    EXPECT_EQ(std::count(ended.errors.begin(), ended.errors.end(), '\n'), 1);
+  }
+}
+
+TEST(Program, EndsWithTwoAndOneLineAfterBadUsage) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"--colour=red"}, {"--max_queue_bytes=many"}, {"--read_timeout=5"}, {"--tls_cert=x"}, {"now"}}) {
+    const Ended ended = RunToItsEnd(arguments);
+    EXPECT_EQ(ended.code, 2) << arguments[0];
+    EXPECT_EQ(ended.output, "");
+    EXPECT_THAT(ended.errors, StartsWith("kldiv-server: "));
+    EXPECT_EQ(std::count(ended.errors.begin(), ended.errors.end(), '\n'), 1);
+  }
+  EXPECT_EQ(RunToItsEnd({}, {{"KLDIV_CPU_THREADS", "many"}}).code, 2);
+}
+
+TEST(Program, ShowsItsFlagsAndItsVersion) {
+  const Ended help = RunToItsEnd({"--help"});
+  EXPECT_EQ(help.code, 0);
+  EXPECT_THAT(help.output,
+              AllOf(StartsWith("usage: kldiv-server"), HasSubstr("\nMemory and limits:\n  --max_memory")));
+  EXPECT_THAT(help.errors, IsEmpty());
+  const Ended version = RunToItsEnd({"--version"});
+  EXPECT_EQ(version.code, 0);
+  EXPECT_EQ(version.output, "kldiv-server 0.1.0\n");
+}
+
+TEST(Program, WarnsOfUnknownVariablesInItsLog) {
+  ChildProcess program(Command({"--log_format=text"}),
+                       {{"KLDIV_COLOUR", "red"}, {"KLDIV_PORT", "tcp://10.0.0.1:1"}});
+  program.OutputLine();
+  program.Signal(SIGTERM);
+  const std::string errors = program.Errors();
+  EXPECT_THAT(errors, HasSubstr(" warning the environment variable KLDIV_COLOUR names no flag"));
+  EXPECT_THAT(errors, Not(HasSubstr("KLDIV_PORT")));
+  EXPECT_EQ(program.Wait(), 0);
+}
+
+}  // namespace
+}  // namespace kldiv::server

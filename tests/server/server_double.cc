@@ -1,0 +1,42 @@
+// A double of the server for tests of the program around it. What it does is steered by the variable
+// SERVER_DOUBLE: "starts_not", "drains_never", "loses_work"; otherwise all goes well.
+
+#include <cstdlib>
+#include <string_view>
+
+#include "server/server.h"
+
+namespace kldiv::server {
+namespace {
+
+bool Told(std::string_view what) {
+  const char* const told = std::getenv("SERVER_DOUBLE");
+  return told != nullptr && told == what;
+}
+
+class ServerDouble final : public Server {
+ public:
+  explicit ServerDouble(const ServerOptions& options) : metrics_(options.metrics_listen.has_value()) {
+    for (const ListenAddress& address : options.listen) addresses_.push_back(address.ToString());
+  }
+
+  const std::vector<std::string>& addresses() const override { return addresses_; }
+  std::string metrics_address() const override { return metrics_ ? "127.0.0.1:9464" : "off"; }
+  std::string backend() const override { return "cpu"; }
+  void BeginDrain() override {}
+  bool Drained() const override { return !Told("drains_never"); }
+  bool Stop() override { return !Told("loses_work"); }
+
+ private:
+  const bool metrics_;
+  std::vector<std::string> addresses_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  if (Told("starts_not")) return absl::InvalidArgumentError("--listen: 127.0.0.1:1: Address already in use");
+  return std::make_unique<ServerDouble>(options);
+}
+
+}  // namespace kldiv::server
