@@ -1,0 +1,250 @@
+#include "server/server.h"
+
+#include <grpcpp/grpcpp.h>
+#include <signal.h>
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/mutex.h"
+#include "server/base/version.h"
+#include "server/batching/admission.h"
+#include "server/batching/batcher.h"
+#include "server/batching/lane_runner.h"
+#include "server/lanes/cpu_kernel.h"
+#include "server/lanes/cpu_lane.h"
+#include "server/memory.h"
+#include "server/metrics_snapshot.h"
+#include "server/net/listener.h"
+#include "server/numerics/float_control.h"
+#include "server/observability/metrics.h"
+#include "server/rpc/grpc_reflection.h"
+#include "server/rpc/grpc_transport.h"
+#include "server/rpc/service.h"
+#include "server/warm_up.h"
+
+namespace kldiv::server {
+namespace {
+
+using std::chrono::milliseconds;
+using SteadyClock = std::chrono::steady_clock;
+using ExternalConnections = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+using ConnectionAcceptor = grpc::experimental::ExternalConnectionAcceptor;
+
+constexpr milliseconds kTick{100};
+constexpr milliseconds kTrimInterval{1000};
+// After a drain, for what comes late over connections that are still open.
+constexpr milliseconds kQuiet{100};
+constexpr milliseconds kShutdownGrace{1000};
+
+static_assert(kStreamWindowBytes == kLookaheadBytes, "the memory plan charges what the transport lets in");
+
+ServiceOptions ServiceOptionsFrom(const ServerOptions& options) {
+  ServiceOptions service;
+  service.max_message_bytes = options.max_message_bytes;
+  service.max_queue_bytes = options.max_queue_bytes;
+  service.max_pairs_per_message = options.max_pairs_per_message;
+  service.max_in_flight_per_stream = options.max_in_flight_per_stream;
+  service.read_grants = options.read_grants;
+  service.read_timeout = options.read_timeout;
+  service.version = base::kVersion;
+  service.backend = "cpu";
+  service.devices = {absl::StrCat(cpu_kernel::InstructionSet(), ", ", options.cpu_threads,
+                                  options.cpu_threads == 1 ? " thread" : " threads")};
+  return service;
+}
+
+GrpcTransportOptions TransportOptionsFrom(const ServerOptions& options) {
+  GrpcTransportOptions transport;
+  transport.polling_threads = options.polling_threads;
+  transport.max_message_bytes = options.max_message_bytes;
+  transport.max_memory = options.max_memory;
+  transport.write_timeout = options.write_timeout;
+  transport.on_thread_start = numerics::ResetFloatControl;
+  return transport;
+}
+
+std::vector<std::unique_ptr<Lane>> CpuLanes(int count) {
+  std::vector<std::unique_ptr<Lane>> lanes;
+  for (int i = 0; i < count; ++i) lanes.push_back(MakeCpuLane());
+  return lanes;
+}
+
+// Calls a function every kTick on a thread of its own, until it is destroyed.
+class Housekeeper {
+ public:
+  explicit Housekeeper(std::function<void(SteadyClock::time_point now)> work)
+      : thread_([this, work = std::move(work)] { Loop(work); }) {}
+  ~Housekeeper() {
+    {
+      MutexLock lock(mu_);
+      stop_ = true;
+    }
+    wake_.NotifyAll();
+    thread_.join();
+  }
+
+  Housekeeper(const Housekeeper&) = delete;
+  Housekeeper& operator=(const Housekeeper&) = delete;
+
+ private:
+  void Loop(const std::function<void(SteadyClock::time_point)>& work) {
+    SteadyClock::time_point next = SteadyClock::now();
+    for (;;) {
+      next += kTick;
+      {
+        MutexLock lock(mu_);
+        while (!stop_ && wake_.WaitUntil(mu_, next)) {
+        }
+        if (stop_) return;
+      }
+      work(SteadyClock::now());
+    }
+  }
+
+  Mutex mu_;
+  CondVar wake_;
+  bool stop_ KLDIV_GUARDED_BY(mu_) = false;
+  std::thread thread_;
+};
+
+// Reverse destruction is the shutdown order.
+class ServerImpl final : public Server {
+ public:
+  explicit ServerImpl(const ServerOptions& options)
+      : options_(options),
+        admission_(options.max_queue_bytes),
+        service_(EvaluationService::Create(ServiceOptionsFrom(options), admission_, batcher_)) {}
+
+  ~ServerImpl() override {
+    if (!stopped_) Stop();
+  }
+
+  absl::Status Start();
+
+  const std::vector<std::string>& addresses() const override { return listener_->addresses(); }
+  std::string metrics_address() const override { return metrics_ == nullptr ? "off" : metrics_->address(); }
+  std::string backend() const override { return "cpu"; }
+
+  void BeginDrain() override;
+  bool Drained() const override { return !service_->Busy() && service_->Quiet(SteadyClock::now()) >= kQuiet; }
+  bool Stop() override;
+
+ private:
+  absl::Status StartGrpc();
+  void Tick(SteadyClock::time_point now);
+  void MaybeTrim(SteadyClock::time_point now);
+
+  const ServerOptions options_;
+  Admission admission_;
+  Batcher batcher_;
+  std::unique_ptr<EvaluationService> service_;
+  std::unique_ptr<LaneRunner> lanes_;
+  std::unique_ptr<GrpcTransport> transport_;
+  std::unique_ptr<grpc::Server> grpc_server_;
+  std::unique_ptr<ConnectionAcceptor> acceptor_;
+  std::unique_ptr<Listener> listener_;
+  std::unique_ptr<MetricsServer> metrics_;
+  std::unique_ptr<Housekeeper> housekeeper_;
+  bool stopped_ = false;
+
+  // The housekeeper's.
+  std::optional<MemoryTrimmer> trimmer_;
+  SteadyClock::time_point next_trim_;
+};
+
+absl::Status ServerImpl::Start() {
+  signal(SIGPIPE, SIG_IGN);
+  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(options_.listen);
+  if (!listener.ok()) return absl::FailedPreconditionError(absl::StrCat("--listen: ", listener.status().message()));
+  listener_ = *std::move(listener);
+  if (options_.metrics_listen.has_value()) {
+    absl::StatusOr<std::unique_ptr<MetricsServer>> metrics = MetricsServer::Start(
+        *options_.metrics_listen, [this] { return MetricsSnapshot(*service_, batcher_, admission_, *listener_); });
+    if (!metrics.ok()) {
+      return absl::FailedPreconditionError(absl::StrCat("--metrics_listen: ", metrics.status().message()));
+    }
+    metrics_ = *std::move(metrics);
+  }
+  WarmUp();
+  lanes_ = std::make_unique<LaneRunner>(batcher_, LaneKind::kCpu, CpuLanes(options_.cpu_threads),
+                                        options_.max_batch_bytes);
+  if (absl::Status status = StartGrpc(); !status.ok()) return status;
+  trimmer_.emplace(ResidentBytes());
+  housekeeper_ = std::make_unique<Housekeeper>([this](SteadyClock::time_point now) { Tick(now); });
+  return absl::OkStatus();
+}
+
+absl::Status ServerImpl::StartGrpc() {
+  EnableReflection();
+  grpc::ServerBuilder builder;
+  transport_ = GrpcTransport::Create(TransportOptionsFrom(options_), builder);
+  acceptor_ = builder.experimental().AddExternalConnectionAcceptor(ExternalConnections::FROM_FD,
+                                                                   grpc::InsecureServerCredentials());
+  grpc_server_ = builder.BuildAndStart();
+  if (grpc_server_ == nullptr) return absl::InternalError("gRPC did not start; its log says why");
+  transport_->Start(*grpc_server_, *service_);
+  listener_->Start(options_.max_connections, [this](int listener_fd, int fd, bool /*is_tcp*/) {
+    ConnectionAcceptor::NewConnectionParameters connection;
+    connection.listener_fd = listener_fd;
+    connection.fd = fd;
+    acceptor_->HandleNewConnection(&connection);
+  });
+  return absl::OkStatus();
+}
+
+void ServerImpl::Tick(SteadyClock::time_point now) {
+  service_->Tick(now);
+  transport_->Tick(now);
+  MaybeTrim(now);
+}
+
+void ServerImpl::MaybeTrim(SteadyClock::time_point now) {
+  if (now < next_trim_) return;
+  next_trim_ = now + kTrimInterval;
+  const int64_t received = service_->counters().message_bytes.load(std::memory_order_relaxed);
+  if (!trimmer_->ShouldTrim({ResidentBytes(), received, admission_.held_bytes()})) return;
+  TrimMemory();
+  trimmer_->Trimmed(ResidentBytes());
+}
+
+void ServerImpl::BeginDrain() {
+  service_->SetPhase(ServicePhase::kLameDuck);
+  listener_->Close();
+  service_->SetPhase(ServicePhase::kRefusing);
+}
+
+// gRPC's Shutdown cancels what is left, whose calls are then finished by their handlers; lanes answer until the
+// last of them has gone; nothing may start on a queue after its own shutdown, which is the transport's Stop.
+bool ServerImpl::Stop() {
+  stopped_ = true;
+  if (grpc_server_ != nullptr) {
+    listener_->Close();
+    service_->SetPhase(ServicePhase::kRefusing);
+    const bool complete = !service_->Busy();
+    service_->EndWatchers();
+    grpc_server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+    if (!transport_->Stop(kShutdownGrace)) return false;
+    housekeeper_.reset();
+    batcher_.Close();
+    lanes_.reset();
+    const ServiceCounters& counters = service_->counters();
+    return complete && counters.admitted_pairs.load() == counters.completed_pairs.load();
+  }
+  batcher_.Close();
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  auto server = std::make_unique<ServerImpl>(options);
+  if (absl::Status status = server->Start(); !status.ok()) return status;
+  return server;
+}
+
+}  // namespace kldiv::server
