@@ -224,7 +224,7 @@ TEST(BatchQueue, ForgetsFlowsThatNeverComeBack) {
   }
   rig.PushTiles("first", {256});
   rig.PushTiles("new", {1});
-  EXPECT_EQ(rig.TakeText(256), "first0.0[0,256)");
+  EXPECT_EQ(rig.TakeText(256), "first1.0[0,256)");  // As new as the other, and earlier.
 }
 
 TEST(BatchQueue, GivesNoCreditForTimeAway) {
