@@ -20,8 +20,8 @@ class BudgetQueue {
     virtual bool OnBudget() = 0;
   };
 
-  // Not while it waits already. Budget that came back just before is noticed by the next Feed, so that one has
-  // to come now and then in any case.
+  // Not while it waits already. Budget that came back just before is noticed by the next Feed, so that one
+  // has to come now and then in any case.
   void Join(std::shared_ptr<Waiter> waiter);
 
   // Budget has been given back: lets them go on, in order, until one still finds no room. With no lock held.

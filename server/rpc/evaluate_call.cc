@@ -29,7 +29,8 @@ class EvaluateCall final : public UnaryCall {
  private:
   class PairsTask final : public Task {
    public:
-    PairsTask(EvaluateCall& call, size_t pairs, std::string flow) : Task(pairs, std::move(flow)), call_(call) {}
+    PairsTask(EvaluateCall& call, size_t pairs, std::string flow)
+        : Task(pairs, std::move(flow)), call_(call) {}
     void Done(std::unique_ptr<Task> self) override { call_.TaskDone(std::move(self)); }
 
    private:
@@ -89,7 +90,8 @@ void EvaluateCall::Evaluate(Message message) {
   Count(context_.counters.admitted_pairs, valid_pairs);
   Count(context_.counters.invalid_pairs, static_cast<int64_t>(evaluation_.pairs()) - valid_pairs);
   evaluation_.Admitted();
-  if (valid_pairs == 0 || IsInline(context_, evaluation_.tiles())) return FinishWithAnswer(evaluation_.ComputeHere());
+  if (valid_pairs == 0 || IsInline(context_, evaluation_.tiles()))
+    return FinishWithAnswer(evaluation_.ComputeHere());
   Enqueue();
 }
 
@@ -105,7 +107,8 @@ void EvaluateCall::End(const absl::Status& status) {
 
 void EvaluateCall::Enqueue() {
   WatchCancel();
-  auto task = std::make_unique<PairsTask>(*this, evaluation_.valid_pairs(), ReadGrants::ClientName(call_.peer()));
+  auto task =
+      std::make_unique<PairsTask>(*this, evaluation_.valid_pairs(), ReadGrants::ClientName(call_.peer()));
   evaluation_.FillTask(*task);
   task_.store(task.get());
   if (cancelled()) task->Cancel();

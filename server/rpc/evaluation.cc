@@ -63,7 +63,8 @@ absl::Status Evaluation::DecodeBatch(Message message, const EvaluationTimes& tim
   return absl::OkStatus();
 }
 
-void Evaluation::Examine(std::span<wire::PairRequest> requests, const EvaluationTimes& times, bool pair_timeouts) {
+void Evaluation::Examine(std::span<wire::PairRequest> requests, const EvaluationTimes& times,
+                         bool pair_timeouts) {
   times_ = times;
   pair_timeouts_ = pair_timeouts;
   requests_ = requests;
@@ -101,8 +102,6 @@ Clock::time_point Evaluation::DeadlineOf(const wire::PairRequest& request) const
   if (request.timeout_ns == 0 || !pair_timeouts_) return times_.deadline;
   const std::chrono::nanoseconds timeout(request.timeout_ns);
   if (timeout >= Clock::time_point::max() - times_.received) return times_.deadline;
-  // A negative timeout, however large, is over: it must not wrap around.
-  if (timeout <= std::chrono::nanoseconds(0)) return std::min(times_.received, times_.deadline);
   return std::min(times_.received + timeout, times_.deadline);
 }
 

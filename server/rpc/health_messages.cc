@@ -34,8 +34,8 @@ absl::StatusOr<std::string> DecodeHealthCheckRequest(std::span<const wire::Slice
     size_t length = 0;
     if (!reader.ReadLength(&length)) return undecodable();
     if (length > kMaxServiceNameBytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("a service name of ", length, " bytes, at most ", kMaxServiceNameBytes, " were expected"));
+      return absl::InvalidArgumentError(absl::StrCat("a service name of ", length, " bytes, at most ",
+                                                     kMaxServiceNameBytes, " were expected"));
     }
     wire::ByteCursor cursor(reader.ReadBytes(length));
     service.resize(length);

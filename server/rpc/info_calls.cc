@@ -69,9 +69,12 @@ std::string EncodeServerInfo(const ServiceOptions& options) {
     kFeatures,
   };
   const std::pair<Field, int64_t> numbers[] = {
-      {kMaxMessageBytes, options.max_message_bytes},         {kMaxQueueBytes, options.max_queue_bytes},
-      {kNumericsVersion, numerics::kNumericsVersion},        {kMaxPairsPerMessage, options.max_pairs_per_message},
-      {kMaxDimensions, wire::kMaxDimensions},                {kMaxInFlightPerStream, options.max_in_flight_per_stream},
+      {kMaxMessageBytes, options.max_message_bytes},
+      {kMaxQueueBytes, options.max_queue_bytes},
+      {kNumericsVersion, numerics::kNumericsVersion},
+      {kMaxPairsPerMessage, options.max_pairs_per_message},
+      {kMaxDimensions, wire::kMaxDimensions},
+      {kMaxInFlightPerStream, options.max_in_flight_per_stream},
   };
   std::vector<std::pair<Field, std::string_view>> texts;
   if (!options.version.empty()) texts.emplace_back(kVersion, options.version);

@@ -13,7 +13,8 @@ namespace kldiv::server {
 // The GetServerInfoResponse of a server with these options.
 std::string EncodeServerInfo(const ServiceOptions& options);
 
-// Handlers of GetServerInfo and of grpc.health.v1's Check. They start at once; `server_info` outlives the call.
+// Handlers of GetServerInfo and of grpc.health.v1's Check. They start at once; `server_info` outlives the
+// call.
 std::unique_ptr<CallHandler> StartServerInfoCall(ServiceContext& context, Call& call, Ticket ticket,
                                                  const std::string& server_info);
 std::unique_ptr<CallHandler> StartHealthCheckCall(ServiceContext& context, Call& call, Ticket ticket);

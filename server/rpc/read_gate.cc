@@ -32,7 +32,8 @@ bool ReadGate::Forget(GateReader& reader) {
 
 void ReadGate::RefuseParkedCalls() {
   MutexLock lock(mu_);
-  for (ReadGrants::Reader* reader : grants_.ForgetParkedCalls()) static_cast<GateReader*>(reader)->OnReadRefused();
+  for (ReadGrants::Reader* reader : grants_.ForgetParkedCalls())
+    static_cast<GateReader*>(reader)->OnReadRefused();
 }
 
 void ReadGate::Expire(TimePoint now) {

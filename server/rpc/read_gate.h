@@ -15,8 +15,8 @@ namespace kldiv::server {
 
 // A call that reads through the gate. `call` outlives it.
 //
-// The On functions are called with the gate's lock held, so that a parked reader cannot go away meanwhile: they
-// may call Call's functions and take locks that are never held while the gate is called, nothing else.
+// The On functions are called with the gate's lock held, so that a parked reader cannot go away meanwhile:
+// they may call Call's functions and take locks that are never held while the gate is called, nothing else.
 class GateReader : public ReadGrants::Reader {
  public:
   GateReader(Call& call, bool is_stream) : Reader(is_stream), call_(call) {}
@@ -57,8 +57,8 @@ class ReadGate {
   // True: it was parked.
   bool Ask(GateReader& reader, TimePoint now);
 
-  // After the read has ended, when what it brought is charged elsewhere or gone: gives the grant back. `bytes`:
-  // size of the message that came, 0 when none did.
+  // After the read has ended, when what it brought is charged elsewhere or gone: gives the grant back.
+  // `bytes`: size of the message that came, 0 when none did.
   void Release(GateReader& reader, int64_t bytes, TimePoint now);
 
   // True: the reader was parked, its read will not start. False: it has started, its end has come or will.

@@ -82,13 +82,14 @@ void ReadGrants::Park(Reader& reader) {
   assert(reader.state_ == Reader::State::kIdle);
   IdentifyHolders();
   Identify(reader);
-  reader.group_ = reader.is_stream_                                         ? Group::kStream
+  reader.group_ = reader.is_stream_                                   ? Group::kStream
                   : LastSize(reader.connection_) > kSmallMessageBytes ? Group::kLarge
-                                                                            : Group::kSmall;
+                                                                      : Group::kSmall;
   reader.state_ = Reader::State::kParked;
   const auto group = static_cast<size_t>(reader.group_);
   Client& client = *reader.client_;
-  if (client.waiting[group].first == nullptr) client.turn[group] = turns_[group].insert(turns_[group].end(), &client);
+  if (client.waiting[group].first == nullptr)
+    client.turn[group] = turns_[group].insert(turns_[group].end(), &client);
   client.waiting[group].Append(reader);
   ++parked_;
 }
@@ -210,7 +211,8 @@ void ReadGrants::IdentifyHolders() {
 }
 
 void ReadGrants::DropIfUnused(Client& client) {
-  const bool waits = std::ranges::any_of(client.waiting, [](const Queue& queue) { return queue.first != nullptr; });
+  const bool waits =
+      std::ranges::any_of(client.waiting, [](const Queue& queue) { return queue.first != nullptr; });
   if (client.held == 0 && !waits) clients_.erase(clients_.find(client.name));
 }
 

@@ -15,9 +15,9 @@ namespace kldiv::server {
 // under way may cost a message of the largest size: the number of grants bounds what that adds up to.
 //
 // A client is a peer address without its port. It holds at most half of the grants, but may always hold one.
-// Those who wait are served in this order, clients taking turns within each group: connections that are new or
-// whose last message was small; connections whose last message was large; streams. Streams hold at most half
-// of the grants together, and leave their client one for its other calls where its share allows.
+// Those who wait are served in this order, clients taking turns within each group: connections that are new
+// or whose last message was small; connections whose last message was large; streams. Streams hold at most
+// half of the grants together, and leave their client one for its other calls where its share allows.
 //
 // Policy only: no thread, no lock, no clock. Peers are asked for their names only when grants are scarce.
 class ReadGrants {
@@ -80,7 +80,8 @@ class ReadGrants {
   // Lets the idle reader wait, after Take has failed, until a Release grants it or Forget ends it.
   void Park(Reader& reader);
 
-  // Gives the reader's grant back, if it holds one. Appends to `granted` those parked that hold one from now on.
+  // Gives the reader's grant back, if it holds one. Appends to `granted` those parked that hold one from now
+  // on.
   void Release(Reader& reader, TimePoint now, std::vector<Reader*>& granted);
 
   // True: the reader was parked and is idle now.
@@ -89,7 +90,8 @@ class ReadGrants {
   // All calls but streams that are parked become idle; they are answered.
   std::vector<Reader*> ForgetParkedCalls();
 
-  // A holder whose read takes too long. `strikes`: how often this reader has been named for this grant, from 1.
+  // A holder whose read takes too long. `strikes`: how often this reader has been named for this grant,
+  // from 1.
   struct Late {
     Reader* reader;
     int strikes;
@@ -132,15 +134,15 @@ class ReadGrants {
   const std::string& ConnectionOf(Reader& reader);
 
   const int total_;
-  const int share_;             // of one client
-  const int streams_;           // of all streams
-  const int client_streams_;    // of one client's streams
+  const int share_;           // of one client
+  const int streams_;         // of all streams
+  const int client_streams_;  // of one client's streams
   const std::chrono::milliseconds timeout_;
 
-  Queue holders_;               // the oldest grant first
+  Queue holders_;  // the oldest grant first
   int held_ = 0;
   int held_by_streams_ = 0;
-  int unidentified_ = 0;        // holders without a client
+  int unidentified_ = 0;  // holders without a client
   int parked_ = 0;
   std::unordered_map<std::string, Client> clients_;  // those that hold or wait, as far as identified
   std::array<std::list<Client*>, kGroups> turns_;    // clients with waiting readers; the next one first

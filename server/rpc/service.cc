@@ -84,7 +84,8 @@ absl::Status EvaluationServiceImpl::ShedByLastMessage(const Call& call) {
   const Admission& admission = context_.admission;
   const int64_t held = admission.held_bytes();
   // Not worth asking who it is while anything fits.
-  if (held + context_.options.max_message_bytes + kCallBytes <= admission.max_bytes()) return absl::OkStatus();
+  if (held + context_.options.max_message_bytes + kCallBytes <= admission.max_bytes())
+    return absl::OkStatus();
   const int64_t expected = context_.gate.LastSize(call);
   if (expected == 0 || held + expected + kCallBytes <= admission.max_bytes()) return absl::OkStatus();
   return QueueFull(held, admission.max_bytes(), expected);
@@ -137,8 +138,8 @@ void EvaluationServiceImpl::Tick(Clock::time_point now) {
 
 }  // namespace
 
-std::unique_ptr<EvaluationService> EvaluationService::Create(const ServiceOptions& options, Admission& admission,
-                                                             Batcher& batcher) {
+std::unique_ptr<EvaluationService> EvaluationService::Create(const ServiceOptions& options,
+                                                             Admission& admission, Batcher& batcher) {
   return std::make_unique<EvaluationServiceImpl>(options, admission, batcher);
 }
 

@@ -16,11 +16,12 @@ namespace kldiv::server {
 
 // kldiv.v1.KlDivergence and grpc.health.v1.Health: what is done about each call, on any transport.
 //
-// Every call that it is told of ends with exactly one status, and every pair that it admits is completed once.
-// Thread-safe. Starts in ServicePhase::kServing.
+// Every call that it is told of ends with exactly one status, and every pair that it admits is completed
+// once. Thread-safe. Starts in ServicePhase::kServing.
 class EvaluationService : public Service {
  public:
-  // `admission` and `batcher` outlive the service; lanes must pull from the batcher for as long as calls are open.
+  // `admission` and `batcher` outlive the service; lanes must pull from the batcher for as long as calls are
+  // open.
   static std::unique_ptr<EvaluationService> Create(const ServiceOptions& options, Admission& admission,
                                                    Batcher& batcher);
 

@@ -69,7 +69,9 @@ struct ServiceContext {
 };
 
 // A message to be computed where it was received: few tiles, and that is allowed.
-inline bool IsInline(const ServiceContext& context, int64_t tiles) { return tiles <= context.options.inline_tiles; }
+inline bool IsInline(const ServiceContext& context, int64_t tiles) {
+  return tiles <= context.options.inline_tiles;
+}
 
 }  // namespace kldiv::server
 

@@ -23,8 +23,8 @@ absl::Status Draining() { return absl::UnavailableError("draining"); }
 absl::Status ShuttingDown() { return absl::UnavailableError("shutting down"); }
 
 absl::Status IdleStream(std::chrono::milliseconds read_timeout) {
-  return absl::UnavailableError(absl::StrCat("idle: no message came within --read_timeout (", read_timeout.count(),
-                                             "ms) while others waited to be read"));
+  return absl::UnavailableError(absl::StrCat("idle: no message came within --read_timeout (",
+                                             read_timeout.count(), "ms) while others waited to be read"));
 }
 
 absl::Status ReadTimedOut(std::chrono::milliseconds read_timeout) {
@@ -47,13 +47,14 @@ absl::Status UnknownHealthService(std::string_view name) {
 }
 
 absl::Status QueueFull(int64_t held_bytes, int64_t limit_bytes, int64_t wanted_bytes) {
-  return absl::ResourceExhaustedError(
-      absl::StrCat("queue full: ", held_bytes, " of ", limit_bytes, " bytes held, ", wanted_bytes, " wanted"));
+  return absl::ResourceExhaustedError(absl::StrCat("queue full: ", held_bytes, " of ", limit_bytes,
+                                                   " bytes held, ", wanted_bytes, " wanted"));
 }
 
 absl::Status LargerThanQueue(int64_t wanted_bytes, int64_t limit_bytes) {
   return absl::InvalidArgumentError(absl::StrCat("the message and its answer need ", wanted_bytes,
-                                                 " bytes of the queue, which has ", limit_bytes, " for such messages"));
+                                                 " bytes of the queue, which has ", limit_bytes,
+                                                 " for such messages"));
 }
 
 std::chrono::milliseconds RetryAfter() {

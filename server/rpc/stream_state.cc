@@ -77,7 +77,8 @@ void StreamState::OnMessage(std::optional<Message> message) {
 
 void StreamState::Receive(Message message) {
   held_ = std::make_unique<Evaluation>();
-  const absl::Status decoded = held_->DecodePair(std::move(message), {received_at_, received_at_, deadline_}, true);
+  const absl::Status decoded =
+      held_->DecodePair(std::move(message), {received_at_, received_at_, deadline_}, true);
   if (!decoded.ok()) {
     Count(context_.counters.invalid_pairs);
     return Update([&]() KLDIV_REQUIRES(mu_) {
@@ -95,7 +96,8 @@ void StreamState::Receive(Message message) {
 // A ticket for held_, which becomes an error if it can never have one. RESOURCE_EXHAUSTED: no room now.
 absl::StatusOr<Ticket> StreamState::TryAdmit() {
   expected_bytes_.store(held_->queue_bytes());
-  absl::StatusOr<Ticket> ticket = context_.Admit(held_->queue_bytes(), last_message_bytes_ <= kSmallMessageBytes);
+  absl::StatusOr<Ticket> ticket =
+      context_.Admit(held_->queue_bytes(), last_message_bytes_ <= kSmallMessageBytes);
   if (ticket.ok() || absl::IsResourceExhausted(ticket.status())) return ticket;
   Count(context_.counters.invalid_pairs);
   held_->FailPair(ticket.status());
@@ -108,7 +110,8 @@ void StreamState::AdmitHeld() {
   if (ticket.ok()) return Accept(*std::move(ticket));
   Update([&]() KLDIV_REQUIRES(mu_) {
     if (ending_) return DropHeld();
-    read_state_ = ReadState::kNoBudget;  // With its grant: what gRPC holds is not charged to anybody else yet.
+    read_state_ =
+        ReadState::kNoBudget;  // With its grant: what gRPC holds is not charged to anybody else yet.
     context_.waiting_streams.Join(shared_from_this());
   });
 }
@@ -267,7 +270,8 @@ void StreamState::ReadNext() {
 
 // What came last tells what will come next; without room for that it need not be read yet.
 bool StreamState::HasRoomToRead() const {
-  return context_.admission.held_bytes() + std::max(expected_bytes_.load(), kPairBytes) <= context_.admission.max_bytes();
+  return context_.admission.held_bytes() + std::max(expected_bytes_.load(), kPairBytes) <=
+         context_.admission.max_bytes();
 }
 
 void StreamState::BeginEnd(const absl::Status& status) {

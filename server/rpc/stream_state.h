@@ -24,8 +24,9 @@ namespace kldiv::server {
 
 // A call of EvaluateStream: reads, has pairs computed and writes results, all at the same time.
 //
-// Never sheds. It stops reading while max_in_flight_per_stream pairs are accepted and not yet sent, or while the
-// queue has no room. However it ends, its accepted pairs are answered first, unless nobody is there any more.
+// Never sheds. It stops reading while max_in_flight_per_stream pairs are accepted and not yet sent, or while
+// the queue has no room. However it ends, its accepted pairs are answered first, unless nobody is there any
+// more.
 //
 // Thread-safe. Kept alive by those who may still come back to it: its call, its tasks, the registry of
 // streams, the queue for budget, the worker. The call may be used until `finished_`, under `mu_`.
@@ -90,7 +91,7 @@ class StreamState final : public GateReader,
   ServiceContext& context_;
   Call& call_;
   const Clock::time_point deadline_;
-  std::atomic<uint32_t> reads_ = 0;     // asked for so far
+  std::atomic<uint32_t> reads_ = 0;      // asked for so far
   std::atomic<bool> finishing_ = false;  // Finish has been or is about to be called
 
   // Whoever serves a message owns these, from its arrival until read_state_ is not kMessage any more.
@@ -99,11 +100,11 @@ class StreamState final : public GateReader,
   int64_t last_message_bytes_ = 0;
   std::atomic<int64_t> expected_bytes_ = 0;  // what the last message took of the queue
   Clock::time_point received_at_;
-  std::string flow_;                  // empty until it was needed
+  std::string flow_;  // empty until it was needed
 
   Mutex mu_;
   ReadState read_state_ KLDIV_GUARDED_BY(mu_) = ReadState::kNone;
-  int in_flight_ KLDIV_GUARDED_BY(mu_) = 0;              // accepted and not yet sent
+  int in_flight_ KLDIV_GUARDED_BY(mu_) = 0;  // accepted and not yet sent
   std::unordered_set<Task*> tasks_ KLDIV_GUARDED_BY(mu_);
   std::deque<Result> results_ KLDIV_GUARDED_BY(mu_);     // to be written
   std::optional<Ticket> writing_ KLDIV_GUARDED_BY(mu_);  // of the result that is being written
@@ -111,7 +112,7 @@ class StreamState final : public GateReader,
   bool cancelled_ KLDIV_GUARDED_BY(mu_) = false;         // nothing more is written either
   bool finished_ KLDIV_GUARDED_BY(mu_) = false;
   absl::Status end_ KLDIV_GUARDED_BY(mu_);
-  std::optional<Ticket> ticket_;                         // the polling thread's
+  std::optional<Ticket> ticket_;  // the polling thread's
 };
 
 }  // namespace kldiv::server

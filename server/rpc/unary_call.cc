@@ -25,7 +25,8 @@ void UnaryCall::OnMessage(std::optional<Message> message) {
   if (!message.has_value()) {
     ReleaseGate(0);
     Count(context_.counters.lost_messages);
-    // Seen only by a client that half-closed without a message: everybody else is gone or has a status already.
+    // Seen only by a client that half-closed without a message: everybody else is gone or has a status
+    // already.
     return call_.Finish(NoMessage());
   }
   Count(context_.counters.message_bytes, static_cast<int64_t>(message->size()));

@@ -48,7 +48,7 @@ class WatchState final : public GateReader, public std::enable_shared_from_this<
   std::optional<Ticket> ticket_;  // the polling thread's
 
   Mutex mu_;
-  bool reading_ KLDIV_GUARDED_BY(mu_) = true;         // the request: parked or under way
+  bool reading_ KLDIV_GUARDED_BY(mu_) = true;                 // the request: parked or under way
   std::optional<std::string> service_ KLDIV_GUARDED_BY(mu_);  // that is watched, once it is known
   std::optional<HealthStatus> told_ KLDIV_GUARDED_BY(mu_);
   bool writing_ KLDIV_GUARDED_BY(mu_) = false;

@@ -23,7 +23,8 @@ constexpr milliseconds kTimeout{1000};
 
 class TestReader final : public ReadGrants::Reader {
  public:
-  TestReader(std::string connection, bool is_stream) : Reader(is_stream), connection_(std::move(connection)) {}
+  TestReader(std::string connection, bool is_stream)
+      : Reader(is_stream), connection_(std::move(connection)) {}
   std::string Connection() const override {
     ++asked_;
     return connection_;

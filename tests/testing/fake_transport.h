@@ -88,15 +88,15 @@ class FakeCall final : public server::Call, public std::enable_shared_from_this<
   void StallWrites(bool stall);
 
   // What has come back so far.
-  bool ended() const;                           // a status has left, or the call was aborted or cancelled
-  absl::Status status() const;                  // of a call that has ended
+  bool ended() const;           // a status has left, or the call was aborted or cancelled
+  absl::Status status() const;  // of a call that has ended
   std::chrono::milliseconds retry_after() const;
-  std::vector<std::string> answers() const;     // messages, a unary answer among them
+  std::vector<std::string> answers() const;  // messages, a unary answer among them
   // Of the service's side.
-  bool reading() const;                         // a Read is under way
+  bool reading() const;  // a Read is under way
   bool watches_cancel() const;
-  bool done() const;                            // OnDone has been delivered
-  int reads() const;                            // Reads so far
+  bool done() const;  // OnDone has been delivered
+  int reads() const;  // Reads so far
 
   // Waits for the call to be done, for `count` answers. False: not within a generous while.
   bool WaitUntilDone();
