@@ -107,7 +107,8 @@ class Reader {
 
   // Views the next `length` bytes, as ReadLength gave it, and moves past them.
   ByteView ReadBytes(size_t length) {
-    if (length == 0 || AtEnd()) return {};
+    if (length == 0) return {};
+    if (position_ == end_) NextSlice();
     const ByteView view{slice_, static_cast<size_t>(position_ - slice_->data()), length};
     Skip(length);
     return view;

@@ -1,6 +1,8 @@
 #include "tests/wire/wire_bytes.h"
 
-#include <cstring>
+#include <sanitizer/asan_interface.h>
+
+#include <algorithm>
 
 namespace kldiv::wire::testing {
 
@@ -48,17 +50,33 @@ std::string GoodRequest() {
 }
 
 SlicedMessage::SlicedMessage(std::string_view bytes, std::span<const size_t> sizes) {
-  const auto add = [&](size_t size) {
-    memory_.emplace_back(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
-    bytes.remove_prefix(size);
-  };
+  std::vector<size_t> lengths;
+  size_t left = bytes.size();
   for (const size_t size : sizes) {
-    if (size > bytes.size()) break;
-    add(size);
+    if (size > left) break;
+    lengths.push_back(size);
+    left -= size;
   }
-  if (!bytes.empty() || memory_.empty()) add(bytes.size());
-  for (const std::vector<uint8_t>& memory : memory_) slices_.emplace_back(memory);
+  if (left > 0 || lengths.empty()) lengths.push_back(left);
+
+  // A slice begins at a multiple of 8, AddressSanitizer's unit, and at least 8 bytes away from the one
+  // before.
+  const auto room = [](size_t length) { return length / 8 * 8 + 16; };
+  size_t total = 0;
+  for (const size_t length : lengths) total += room(length);
+  memory_.assign(total, 0x5a);
+  slices_.reserve(lengths.size());
+  uint8_t* at = memory_.data();
+  for (const size_t length : lengths) {
+    std::copy_n(bytes.begin(), length, at);
+    bytes.remove_prefix(length);
+    slices_.emplace_back(at, length);
+    ASAN_POISON_MEMORY_REGION(at + length, room(length) - length);
+    at += room(length);
+  }
 }
+
+SlicedMessage::~SlicedMessage() { ASAN_UNPOISON_MEMORY_REGION(memory_.data(), memory_.size()); }
 
 std::vector<size_t> Sizes(size_t size, size_t count) { return std::vector<size_t>(count, size); }
 

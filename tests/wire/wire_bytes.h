@@ -31,19 +31,23 @@ std::string Tensor(int dtype, const std::vector<int64_t>& shape, std::string_vie
 // The fields of an EvaluateRequest of two FP32 tensors of shape [2, 3].
 std::string GoodRequest();
 
-// A message in slices. Each has its own allocation of just its size, so that AddressSanitizer sees a step
-// outside.
+// A message in slices. Between them lies what is no part of it, and what AddressSanitizer reports when it is
+// touched.
 class SlicedMessage {
  public:
   // In one slice.
   explicit SlicedMessage(std::string_view bytes) : SlicedMessage(bytes, {}) {}
   // Slices of these sizes, as far as the bytes reach, and one of the rest.
   SlicedMessage(std::string_view bytes, std::span<const size_t> sizes);
+  ~SlicedMessage();
+
+  SlicedMessage(const SlicedMessage&) = delete;
+  SlicedMessage& operator=(const SlicedMessage&) = delete;
 
   std::span<const Slice> slices() const { return slices_; }
 
  private:
-  std::vector<std::vector<uint8_t>> memory_;
+  std::vector<uint8_t> memory_;
   std::vector<Slice> slices_;
 };
 
