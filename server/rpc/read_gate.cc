@@ -19,7 +19,7 @@ bool ReadGate::Ask(GateReader& reader, TimePoint now) {
 
 void ReadGate::Release(GateReader& reader, int64_t bytes, TimePoint now) {
   MutexLock lock(mu_);
-  grants_.NoteSize(reader, bytes);
+  if (bytes > 0) grants_.NoteSize(reader, bytes);
   grants_.Release(reader, now, granted_);
   for (ReadGrants::Reader* next : granted_) static_cast<GateReader*>(next)->StartRead();
   granted_.clear();
