@@ -156,10 +156,11 @@ TEST_F(ToolTest, EvaluatesEmptyTensorsAsPyTorchDoes) {
 }
 
 TEST_F(ToolTest, HintsAtWhatIsProbablyAMistake) {
-  const std::string good_input = Write<float>("x.npy", {2, 2}, {-0.7F, -0.7F, -0.1F, -2.4F});
+  const std::string good_input =
+      Write<float>("x.npy", {2, 2}, {-0.6931472F, -0.6931472F, -0.6931472F, -0.6931472F});
   const std::string good_target = Write<float>("t.npy", {2, 2}, {0.5F, 0.5F, 0.25F, 0.75F});
   const std::string probabilities = Write<float>("p.npy", {2, 2}, {0.5F, 0.5F, 0.9F, 0.1F});
-  const std::string logits = Write<float>("l.npy", {2, 2}, {0.5F, 0.5F, 3, -2});
+  const std::string logits = Write<float>("l.npy", {2, 2}, {0.5F, 0.5F, 3, 2});
   const auto errors = [](std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {"eval", "--local"});
     const Ended ended = Kldiv(arguments);
