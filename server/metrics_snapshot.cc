@@ -36,16 +36,19 @@ class Snapshot {
 };
 
 void AddCalls(const ServiceCounters& counters, Snapshot& out) {
-  const int64_t ended = counters.calls_ended.load();  // Read first, so that no call seems to end before it began.
+  const int64_t ended =
+      counters.calls_ended.load();  // Read first, so that no call seems to end before it began.
   const int64_t started = counters.calls_started.load();
   out.Counter("kldiv_calls_started_total", "Calls of kldiv.v1 that were let in.", started);
   out.Counter("kldiv_calls_ended_total", "Of these, calls that have ended.", ended);
   out.Gauge("kldiv_calls_in_flight", "Calls that were let in and have not ended.", started - ended);
   out.Counter("kldiv_calls_shed_total", "Calls refused for want of room in the queue.", counters.shed_calls);
-  out.Counter("kldiv_calls_refused_total", "Calls refused because the server was draining.", counters.refused_calls);
+  out.Counter("kldiv_calls_refused_total", "Calls refused because the server was draining.",
+              counters.refused_calls);
   out.Counter("kldiv_read_timeouts_total", "Messages that were not complete within --read_timeout.",
               counters.read_timeouts);
-  out.Counter("kldiv_messages_lost_total", "Calls that ended without a complete message.", counters.lost_messages);
+  out.Counter("kldiv_messages_lost_total", "Calls that ended without a complete message.",
+              counters.lost_messages);
   out.Counter("kldiv_idle_streams_total", "Idle streams that were ended so that others could be read.",
               counters.idle_streams);
   out.Counter("kldiv_received_bytes_total", "Bytes of received messages.", counters.message_bytes);
@@ -53,7 +56,8 @@ void AddCalls(const ServiceCounters& counters, Snapshot& out) {
 
 void AddPairs(const ServiceCounters& counters, Snapshot& out) {
   out.Counter("kldiv_pairs_admitted_total", "Pairs that were valid and admitted.", counters.admitted_pairs);
-  out.Counter("kldiv_pairs_completed_total", "Admitted pairs that have an outcome.", counters.completed_pairs);
+  out.Counter("kldiv_pairs_completed_total", "Admitted pairs that have an outcome.",
+              counters.completed_pairs);
   out.Counter("kldiv_pairs_invalid_total", "Pairs and messages that were refused as invalid.",
               counters.invalid_pairs);
   out.Counter("kldiv_pairs_expired_total", "Pairs that were not computed because their deadline had passed.",
@@ -64,7 +68,8 @@ void AddPairs(const ServiceCounters& counters, Snapshot& out) {
 
 void AddQueue(const Batcher::Counters& batcher, const Admission& admission, Snapshot& out) {
   out.Gauge("kldiv_queue_bytes", "Bytes held by accepted and unanswered work.", admission.held_bytes());
-  out.Gauge("kldiv_queue_limit_bytes", "The most that these may be: --max_queue_bytes.", admission.max_bytes());
+  out.Gauge("kldiv_queue_limit_bytes", "The most that these may be: --max_queue_bytes.",
+            admission.max_bytes());
   out.Gauge("kldiv_waiting_pairs", "Pairs that no lane has taken yet.", batcher.waiting_pairs);
   out.Gauge("kldiv_waiting_bytes", "Bytes of their tensors.", batcher.waiting_bytes);
   out.Counter("kldiv_batches_total", "Batches that lanes have evaluated.", batcher.batches);

@@ -160,11 +160,13 @@ class ServerImpl final : public Server {
 absl::Status ServerImpl::Start() {
   signal(SIGPIPE, SIG_IGN);
   absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(options_.listen);
-  if (!listener.ok()) return absl::FailedPreconditionError(absl::StrCat("--listen: ", listener.status().message()));
+  if (!listener.ok())
+    return absl::FailedPreconditionError(absl::StrCat("--listen: ", listener.status().message()));
   listener_ = *std::move(listener);
   if (options_.metrics_listen.has_value()) {
-    absl::StatusOr<std::unique_ptr<MetricsServer>> metrics = MetricsServer::Start(
-        *options_.metrics_listen, [this] { return MetricsSnapshot(*service_, batcher_, admission_, *listener_); });
+    absl::StatusOr<std::unique_ptr<MetricsServer>> metrics =
+        MetricsServer::Start(*options_.metrics_listen,
+                             [this] { return MetricsSnapshot(*service_, batcher_, admission_, *listener_); });
     if (!metrics.ok()) {
       return absl::FailedPreconditionError(absl::StrCat("--metrics_listen: ", metrics.status().message()));
     }
@@ -218,8 +220,9 @@ void ServerImpl::BeginDrain() {
   service_->SetPhase(ServicePhase::kRefusing);
 }
 
-// gRPC's Shutdown cancels what is left, whose calls are then finished by their handlers; lanes answer until the
-// last of them has gone; nothing may start on a queue after its own shutdown, which is the transport's Stop.
+// gRPC's Shutdown cancels what is left, whose calls are then finished by their handlers; lanes answer until
+// the last of them has gone; nothing may start on a queue after its own shutdown, which is the transport's
+// Stop.
 bool ServerImpl::Stop() {
   stopped_ = true;
   if (grpc_server_ != nullptr) {

@@ -92,7 +92,8 @@ class GrpcCall final : public Call {
   void OnHeaders();
   void OnRead();
   void Start(const grpc_op* operations, size_t count, Operation operation);
-  void StartFinish(grpc_byte_buffer* answer, const absl::Status& status, std::chrono::milliseconds retry_after);
+  void StartFinish(grpc_byte_buffer* answer, const absl::Status& status,
+                   std::chrono::milliseconds retry_after);
   void MarkSending();
 
   GrpcCallContext& context_;

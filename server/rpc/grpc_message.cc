@@ -47,7 +47,9 @@ grpc_slice OwningSlice(wire::Slice bytes, std::unique_ptr<uint8_t[]> memory) {
 
 }  // namespace
 
-bool IsCompressed(const grpc_byte_buffer& buffer) { return buffer.data.raw.compression != GRPC_COMPRESS_NONE; }
+bool IsCompressed(const grpc_byte_buffer& buffer) {
+  return buffer.data.raw.compression != GRPC_COMPRESS_NONE;
+}
 
 Message MessageFromByteBuffer(grpc_byte_buffer* buffer) {
   auto holder = std::make_unique<ByteBufferHolder>(buffer);

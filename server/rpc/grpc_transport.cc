@@ -52,8 +52,8 @@ class RawService final : public grpc::Service {
  public:
   explicit RawService(std::span<const MethodPath> methods) : methods_(methods) {
     for (size_t i = 0; i < methods.size(); ++i) {
-      auto* const method =
-          new grpc::internal::RpcServiceMethod(methods[i].path, grpc::internal::RpcMethod::BIDI_STREAMING, nullptr);
+      auto* const method = new grpc::internal::RpcServiceMethod(
+          methods[i].path, grpc::internal::RpcMethod::BIDI_STREAMING, nullptr);
       registered_.push_back(method);
       AddMethod(method);  // Takes it over.
       MarkMethodAsync(static_cast<int>(i));
@@ -95,7 +95,8 @@ class GrpcTransportImpl final : public GrpcTransport {
     Configure(builder);
     builder.RegisterService(&kl_divergence_);
     builder.RegisterService(&health_);
-    // Never asked for a call: without it gRPC's C++ layer answers unknown methods by events of its own in our queues.
+    // Never asked for a call: without it gRPC's C++ layer answers unknown methods by events of its own in our
+    // queues.
     builder.RegisterAsyncGenericService(&generic_);
     for (int i = 0; i < options.polling_threads; ++i) {
       queues_.push_back(std::make_unique<Queue>());
@@ -120,14 +121,17 @@ class GrpcTransportImpl final : public GrpcTransport {
   }
 
   void Tick(std::chrono::steady_clock::time_point now) override {
-    const absl::Status status = absl::DeadlineExceededError("the answer was not taken within --write_timeout");
-    for (const auto& queue : queues_) queue->context.live.AbortSendsSince(now - options_.write_timeout, status);
+    const absl::Status status =
+        absl::DeadlineExceededError("the answer was not taken within --write_timeout");
+    for (const auto& queue : queues_)
+      queue->context.live.AbortSendsSince(now - options_.write_timeout, status);
   }
 
   bool Stop(std::chrono::milliseconds timeout) override {
     const auto end = std::chrono::steady_clock::now() + timeout;
     for (const auto& queue : queues_) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
       if (!queue->context.live.WaitUntilNone(left)) return false;
     }
     for (const auto& queue : queues_) queue->queue->Shutdown();
@@ -142,7 +146,8 @@ class GrpcTransportImpl final : public GrpcTransport {
     builder.SetResourceQuota(quota);
     builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_message_bytes));
     builder.SetMaxSendMessageSize(-1);
-    // Without the probe a connection's window stays small: with it, it grows to 24 MiB for every withheld read.
+    // Without the probe a connection's window stays small: with it, it grows to 24 MiB for every withheld
+    // read.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);

@@ -14,9 +14,9 @@
 namespace kldiv::server {
 
 struct GrpcTransportOptions {
-  int polling_threads = 1;              // at least 1, each with a completion queue of its own
-  int64_t max_message_bytes = 64 << 20;  // larger messages are refused by gRPC, at most 2^31 - 1
-  int64_t max_memory = 1 << 30;          // gRPC's own hard stop, in bytes
+  int polling_threads = 1;                          // at least 1, each with a completion queue of its own
+  int64_t max_message_bytes = 64 << 20;             // larger messages are refused by gRPC, at most 2^31 - 1
+  int64_t max_memory = 1 << 30;                     // gRPC's own hard stop, in bytes
   std::chrono::milliseconds write_timeout{30'000};  // for an answer that the peer does not take
   std::function<void()> on_thread_start;            // run first on each polling thread; may be empty
 };
@@ -32,7 +32,8 @@ inline constexpr int kLookaheadBytes = 64 << 10;
 class GrpcTransport {
  public:
   // Adds methods, queues and settings to `builder`. The transport outlives the server that it builds.
-  static std::unique_ptr<GrpcTransport> Create(const GrpcTransportOptions& options, grpc::ServerBuilder& builder);
+  static std::unique_ptr<GrpcTransport> Create(const GrpcTransportOptions& options,
+                                               grpc::ServerBuilder& builder);
 
   virtual ~GrpcTransport() = default;
 
