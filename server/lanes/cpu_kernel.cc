@@ -51,25 +51,37 @@ const Kernel& GetKernel() { return kScalarKernel; }
 
 #else
 
+// Calls `function`.template operator()<kLogTarget, kSkipZero>().
+template <class Function>
+void WithFormula(const numerics::Formula& formula, const Function& function) {
+  if (formula.log_target) {
+    return formula.skip_zero_target ? function.template operator()<true, true>()
+                                    : function.template operator()<true, false>();
+  }
+  return formula.skip_zero_target ? function.template operator()<false, true>()
+                                  : function.template operator()<false, false>();
+}
+
+template <bool kWideTarget, class Input, class Target>
+void SumsOf(const numerics::Formula& formula, Input input, Target target, int64_t elements, double* sums) {
+  WithFormula(formula, [&]<bool kLogTarget, bool kSkipZero>() {
+    SumsOfTiles<kWideTarget, kLogTarget, kSkipZero>(input, target, elements, sums);
+  });
+}
+
 template <DType kDType>
 void SumsOfOneDType(const numerics::Formula& formula, const uint8_t* input, const uint8_t* target,
                     int64_t elements, double* sums) {
-  if (formula.log_target) {
-    return formula.skip_zero_target ? SumsOfTiles<kDType, true, true>(input, target, elements, sums)
-                                    : SumsOfTiles<kDType, true, false>(input, target, elements, sums);
-  }
-  return formula.skip_zero_target ? SumsOfTiles<kDType, false, true>(input, target, elements, sums)
-                                  : SumsOfTiles<kDType, false, false>(input, target, elements, sums);
+  SumsOf<kDType == DType::kFp64>(formula, Tensor<kDType>(input), Tensor<kDType>(target), elements, sums);
 }
 
 void SumsOfTwoDTypes(const numerics::Formula& formula, const uint8_t* input, const uint8_t* target,
                      int64_t elements, double* sums) {
-  TileLosses losses;
-  for (int64_t first = 0; first < elements; first += numerics::kTileElements) {
-    const int64_t count = std::min(numerics::kTileElements, elements - first);
-    losses.Evaluate(formula, input, target, first, count);
-    *sums++ = SumOfValues(losses.values(), count);
+  const AnyTensor x(formula.input, input);
+  if (formula.target == DType::kFp64) {
+    return SumsOf<true>(formula, x, Tensor<DType::kFp64>(target), elements, sums);
   }
+  return SumsOf<false>(formula, x, AnyTensor(formula.target, target), elements, sums);
 }
 
 void TileSums(const numerics::Formula& formula, const void* input_data, const void* target_data,
@@ -89,18 +101,18 @@ void TileSums(const numerics::Formula& formula, const void* input_data, const vo
   }
 }
 
-void Pointwise(const numerics::Formula& formula, const void* input_data, const void* target_data,
-               int64_t elements, void* out_data) {
-  const auto* input = static_cast<const uint8_t*>(input_data);
-  const auto* target = static_cast<const uint8_t*>(target_data);
-  auto* out = static_cast<uint8_t*>(out_data);
-  TileLosses losses;
-  for (int64_t first = 0; first < elements; first += numerics::kTileElements) {
-    const int64_t count = std::min(numerics::kTileElements, elements - first);
-    losses.Evaluate(formula, input, target, first, count);
-    RoundTile(formula.output(), losses.values(), count,
-              out + first * numerics::ElementSize(formula.output()));
-  }
+void Pointwise(const numerics::Formula& formula, const void* input, const void* target, int64_t elements,
+               void* out) {
+  const AnyTensor x(formula.input, static_cast<const uint8_t*>(input));
+  const AnyTensor t(formula.target, static_cast<const uint8_t*>(target));
+  auto* bytes = static_cast<uint8_t*>(out);
+  WithFormula(formula, [&]<bool kLogTarget, bool kSkipZero>() {
+    if (formula.target == DType::kFp64) {
+      Losses<true, kLogTarget, kSkipZero>(x, t, formula.output(), elements, bytes);
+    } else {
+      Losses<false, kLogTarget, kSkipZero>(x, t, formula.output(), elements, bytes);
+    }
+  });
 }
 
 #if HWY_ARCH_X86

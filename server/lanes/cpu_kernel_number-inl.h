@@ -220,16 +220,74 @@ struct Number {
 #undef KLDIV_EACH_VECTOR
 };
 
-// Elements at any address, in as many vectors.
-template <DType kDType, int kVectors>
-HWY_INLINE typename Number<kVectors>::Value LoadVectors(const uint8_t* from) {
-  typename Number<kVectors>::Value values;
-  HWY_UNROLL(8)
-  for (int i = 0; i < kVectors; ++i) {
-    values.v[i] = Load<kDType>(from + i * kLanes * numerics::ElementSize(kDType));
+// ---- Tensors as the kernels see them: element numbers in, numbers out
+
+// Of a dtype that is compiled in.
+template <DType kDType>
+class Tensor {
+ public:
+  explicit HWY_INLINE Tensor(const uint8_t* data) : data_(data) {}
+
+  // As many elements from `first` on as kVectors vectors hold.
+  template <int kVectors>
+  HWY_INLINE typename Number<kVectors>::Value Load(int64_t first) const {
+    typename Number<kVectors>::Value values;
+    HWY_UNROLL(8)
+    for (int i = 0; i < kVectors; ++i) {
+      values.v[i] = HWY_NAMESPACE::Load<kDType>(data_ + (first + i * kLanes) * kSize);
+    }
+    return values;
   }
-  return values;
-}
+
+  // 1 to kLanes of them, and zeros.
+  HWY_INLINE Number<1>::Value LoadFirst(int64_t first, int64_t count) const {
+    return {{HWY_NAMESPACE::LoadFirst<kDType>(data_ + first * kSize, count)}};
+  }
+
+ private:
+  static constexpr int64_t kSize = numerics::ElementSize(kDType);
+  const uint8_t* data_;
+};
+
+// Of any dtype. The branch at each load goes the same way throughout a tensor, so it costs next to nothing,
+// and sixteen pairs of dtypes are one kernel.
+class AnyTensor {
+ public:
+  HWY_INLINE AnyTensor(DType dtype, const uint8_t* data) : dtype_(dtype), data_(data) {}
+
+  template <int kVectors>
+  HWY_INLINE typename Number<kVectors>::Value Load(int64_t first) const {
+    switch (dtype_) {
+      case DType::kFp16:
+        return Tensor<DType::kFp16>(data_).Load<kVectors>(first);
+      case DType::kBf16:
+        return Tensor<DType::kBf16>(data_).Load<kVectors>(first);
+      case DType::kFp32:
+        return Tensor<DType::kFp32>(data_).Load<kVectors>(first);
+      case DType::kFp64:
+        break;
+    }
+    return Tensor<DType::kFp64>(data_).Load<kVectors>(first);
+  }
+
+  HWY_INLINE Number<1>::Value LoadFirst(int64_t first, int64_t count) const {
+    switch (dtype_) {
+      case DType::kFp16:
+        return Tensor<DType::kFp16>(data_).LoadFirst(first, count);
+      case DType::kBf16:
+        return Tensor<DType::kBf16>(data_).LoadFirst(first, count);
+      case DType::kFp32:
+        return Tensor<DType::kFp32>(data_).LoadFirst(first, count);
+      case DType::kFp64:
+        break;
+    }
+    return Tensor<DType::kFp64>(data_).LoadFirst(first, count);
+  }
+
+ private:
+  const DType dtype_;
+  const uint8_t* const data_;
+};
 
 #define KLDIV_MATH_FUNCTION HWY_INLINE
 #define KLDIV_MATH_UNROLL HWY_UNROLL(16)

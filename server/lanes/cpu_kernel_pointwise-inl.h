@@ -1,7 +1,4 @@
-// Losses tile by tile through buffers of binary64 numbers: for pointwise answers and for tensors of two
-// dtypes. Three passes over buffers that stay in the L1 cache (widen, evaluate, round) instead of one with
-// sixteen pairs of dtypes compiled into it, which would be 1.5 times as fast and ten times the code. Included
-// once per Highway target.
+// Pointwise losses. Included once per Highway target.
 #if defined(KLDIV_SERVER_LANES_CPU_KERNEL_POINTWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef KLDIV_SERVER_LANES_CPU_KERNEL_POINTWISE_INL_H_
 #undef KLDIV_SERVER_LANES_CPU_KERNEL_POINTWISE_INL_H_
@@ -18,87 +15,6 @@ HWY_BEFORE_NAMESPACE();
 namespace kldiv::cpu_kernel {
 namespace HWY_NAMESPACE {
 
-inline constexpr int64_t kBufferVectors = 4;  // as many as are evaluated side by side
-
-// A buffer's size for `count` values: whole steps of the evaluation.
-constexpr int64_t Padded(int64_t count) {
-  constexpr int64_t kStep = kBufferVectors * kLanes;
-  return (count + kStep - 1) / kStep * kStep;
-}
-
-// A tile's elements as binary64 numbers, and zeros up to Padded(count).
-template <DType kDType>
-HWY_NOINLINE void WidenTile(const uint8_t* HWY_RESTRICT from, int64_t count, double* HWY_RESTRICT to) {
-  constexpr int64_t kSize = numerics::ElementSize(kDType);
-  int64_t e = 0;
-  for (; e + kLanes <= count; e += kLanes) hn::Store(Load<kDType>(from + e * kSize), Doubles(), to + e);
-  if (e < count) {
-    hn::Store(LoadFirst<kDType>(from + e * kSize, count - e), Doubles(), to + e);
-    e += kLanes;
-  }
-  for (; e < Padded(count); e += kLanes) hn::Store(hn::Zero(Doubles()), Doubles(), to + e);
-}
-
-inline void WidenTile(DType dtype, const uint8_t* from, int64_t count, double* to) {
-  switch (dtype) {
-    case DType::kFp16:
-      return WidenTile<DType::kFp16>(from, count, to);
-    case DType::kBf16:
-      return WidenTile<DType::kBf16>(from, count, to);
-    case DType::kFp32:
-      return WidenTile<DType::kFp32>(from, count, to);
-    case DType::kFp64:
-      return WidenTile<DType::kFp64>(from, count, to);
-  }
-}
-
-// Replaces each x by its loss.
-template <bool kWideTarget, bool kLogTarget, bool kSkipZero>
-HWY_NOINLINE void EvaluateTile(double* HWY_RESTRICT x, const double* HWY_RESTRICT t, int64_t count) {
-  using Numbers = Number<kBufferVectors>;
-  for (int64_t e = 0; e < count; e += kBufferVectors * kLanes) {
-    typename Numbers::Value xs, ts;
-    for (int i = 0; i < kBufferVectors; ++i) {
-      xs.v[i] = hn::Load(Doubles(), x + e + i * kLanes);
-      ts.v[i] = hn::Load(Doubles(), t + e + i * kLanes);
-    }
-    const auto losses = Element<Numbers, kWideTarget, kLogTarget, kSkipZero>({}, xs, ts);
-    for (int i = 0; i < kBufferVectors; ++i) hn::Store(losses.v[i], Doubles(), x + e + i * kLanes);
-  }
-}
-
-template <bool kWideTarget>
-void EvaluateTile(const numerics::Formula& formula, double* x, const double* t, int64_t count) {
-  if (formula.log_target) {
-    return formula.skip_zero_target ? EvaluateTile<kWideTarget, true, true>(x, t, count)
-                                    : EvaluateTile<kWideTarget, true, false>(x, t, count);
-  }
-  return formula.skip_zero_target ? EvaluateTile<kWideTarget, false, true>(x, t, count)
-                                  : EvaluateTile<kWideTarget, false, false>(x, t, count);
-}
-
-// A tile's losses.
-class TileLosses {
- public:
-  // Of the elements first .. first + count - 1 of a pair; `count` is at most a tile's.
-  void Evaluate(const numerics::Formula& formula, const uint8_t* input, const uint8_t* target, int64_t first,
-                int64_t count) {
-    WidenTile(formula.input, input + first * numerics::ElementSize(formula.input), count, x_);
-    WidenTile(formula.target, target + first * numerics::ElementSize(formula.target), count, t_);
-    if (formula.target == DType::kFp64) {
-      EvaluateTile<true>(formula, x_, t_, count);
-    } else {
-      EvaluateTile<false>(formula, x_, t_, count);
-    }
-  }
-
-  const double* values() const { return x_; }
-
- private:
-  HWY_ALIGN double x_[numerics::kTileElements];
-  HWY_ALIGN double t_[numerics::kTileElements];
-};
-
 // ---- Rounding once, from binary64 to the output's dtype
 
 // `rounded`, and the canonical NaN where `v` is one, which every conversion makes the canonical one of its
@@ -108,22 +24,16 @@ HWY_INLINE Double CanonicalWhereNaN(Double v, Double rounded) {
   return hn::IfThenElse(hn::Eq(v, v), rounded, nan);
 }
 
-// v rounded to kFraction bits after the leading one, and to no less than 2^(kMinExponent - kFraction), all of
-// which binary32 holds exactly: a conversion then has nothing left to round. What is too large for the format
-// stays so.
-//
-// In a + c, with c a power of two 52 - kFraction above a's, the last bit is worth what the rounded value's
-// last bit is, so the addition rounds and the subtraction of c is exact.
-template <int kFraction, int kMinExponent>
-HWY_INLINE Double RoundFraction(Double v) {
-  const Doubles tag;
-  const auto power = [&](int exponent) HWY_ATTR {
-    return hn::BitCast(tag, hn::Set(Words(), static_cast<uint64_t>(1023 + exponent) << 52));
-  };
-  const auto magnitude = hn::Min(hn::Abs(v), power(130));  // so that c stays finite; beyond every format
-  const auto leading = hn::And(magnitude, hn::BitCast(tag, hn::Set(Words(), uint64_t{0x7ff0000000000000u})));
-  const auto c = hn::Mul(hn::Max(leading, power(kMinExponent)), power(52 - kFraction));
-  return hn::CopySign(hn::Sub(hn::Add(magnitude, c), c), v);
+// v in 16 bits of significand, of which the last is 1 where v has more: whatever rounds this to nearest, to
+// 14 bits or less, goes the way that v goes. A binary32 number holds it exactly, so that a conversion does
+// not round; where that one is subnormal, all of it down to half of the smallest bfloat16, 2^-134, below
+// which the answer is 0.
+HWY_INLINE Double RoundToOdd(Double v) {
+  const auto dropped = hn::Set(Words(), (uint64_t{1} << 37) - 1);
+  const auto bits = hn::BitCast(Words(), v);
+  // Carries into the last bit that stays unless all dropped ones are 0.
+  const auto sticky = hn::Add(hn::And(bits, dropped), dropped);
+  return hn::BitCast(Doubles(), hn::AndNot(dropped, hn::Or(bits, sticky)));
 }
 
 template <DType>
@@ -132,18 +42,21 @@ template <>
 struct Rounding<DType::kFp16> {
   using Tag = Halves;
   static HWY_INLINE hn::Vec<Tag> Round(Double v) {
-    const auto rounded = hn::DemoteTo(Floats(), CanonicalWhereNaN(v, RoundFraction<10, -14>(v)));
-    return hn::BitCast(Tag(), hn::DemoteTo(hn::Rebind<hwy::float16_t, Doubles>(), rounded));
+    const auto exact = hn::DemoteTo(Floats(), CanonicalWhereNaN(v, RoundToOdd(v)));
+    return hn::BitCast(Tag(), hn::DemoteTo(hn::Rebind<hwy::float16_t, Doubles>(), exact));
   }
 };
 template <>
 struct Rounding<DType::kBf16> {
   using Tag = Halves;
   static HWY_INLINE hn::Vec<Tag> Round(Double v) {
-    const auto rounded = hn::DemoteTo(Floats(), CanonicalWhereNaN(v, RoundFraction<7, -126>(v)));
-    const hn::Rebind<int32_t, Doubles> words;
-    const auto upper = hn::ShiftRight<16>(hn::BitCast(hn::Rebind<uint32_t, Doubles>(), rounded));
-    return hn::DemoteTo(Tag(), hn::BitCast(words, upper));
+    const hn::Rebind<uint32_t, Doubles> tag;
+    const auto exact = hn::DemoteTo(Floats(), CanonicalWhereNaN(v, RoundToOdd(v)));
+    // To nearest even, by carrying into the upper half.
+    const auto bits = hn::BitCast(tag, exact);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(tag, 1));
+    const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(tag, 0x7fff)));
+    return hn::DemoteTo(Tag(), hn::BitCast(hn::Rebind<int32_t, Doubles>(), hn::ShiftRight<16>(rounded)));
   }
 };
 template <>
@@ -157,32 +70,54 @@ struct Rounding<DType::kFp64> {
   static HWY_INLINE hn::Vec<Tag> Round(Double v) { return CanonicalWhereNaN(v, v); }
 };
 
-template <DType kDType>
-HWY_NOINLINE void RoundTile(const double* HWY_RESTRICT values, int64_t count, uint8_t* HWY_RESTRICT out) {
+// kVectors vectors of losses to element `first` of the output.
+template <DType kDType, int kVectors>
+HWY_INLINE void StoreRounded(typename Number<kVectors>::Value losses, int64_t first, uint8_t* out) {
   using Tag = typename Rounding<kDType>::Tag;
-  using T = hn::TFromD<Tag>;
-  int64_t e = 0;
-  for (; e + kLanes <= count; e += kLanes) {
-    const auto rounded = Rounding<kDType>::Round(hn::Load(Doubles(), values + e));
-    hn::StoreU(rounded, Tag(), reinterpret_cast<T*>(out + e * int64_t{sizeof(T)}));
-  }
-  if (e < count) {
-    HWY_ALIGN T last[kLanes];
-    hn::Store(Rounding<kDType>::Round(hn::Load(Doubles(), values + e)), Tag(), last);
-    std::memcpy(out + e * int64_t{sizeof(T)}, last, static_cast<size_t>(count - e) * sizeof(T));
+  auto* to = reinterpret_cast<hn::TFromD<Tag>*>(out + first * numerics::ElementSize(kDType));
+  HWY_UNROLL(8)
+  for (int i = 0; i < kVectors; ++i) {
+    hn::StoreU(Rounding<kDType>::Round(losses.v[i]), Tag(), to + i * kLanes);
   }
 }
 
-inline void RoundTile(DType dtype, const double* values, int64_t count, uint8_t* out) {
+template <int kVectors>
+HWY_INLINE void StoreRounded(DType dtype, typename Number<kVectors>::Value losses, int64_t first,
+                             uint8_t* out) {
   switch (dtype) {
     case DType::kFp16:
-      return RoundTile<DType::kFp16>(values, count, out);
+      return StoreRounded<DType::kFp16, kVectors>(losses, first, out);
     case DType::kBf16:
-      return RoundTile<DType::kBf16>(values, count, out);
+      return StoreRounded<DType::kBf16, kVectors>(losses, first, out);
     case DType::kFp32:
-      return RoundTile<DType::kFp32>(values, count, out);
+      return StoreRounded<DType::kFp32, kVectors>(losses, first, out);
     case DType::kFp64:
-      return RoundTile<DType::kFp64>(values, count, out);
+      return StoreRounded<DType::kFp64, kVectors>(losses, first, out);
+  }
+}
+
+template <bool kWideTarget, bool kLogTarget, bool kSkipZero>
+HWY_NOINLINE void Losses(AnyTensor input, AnyTensor target, DType output, int64_t elements, uint8_t* out) {
+  constexpr int kVectors = 4;
+  constexpr int64_t kStep = kVectors * kLanes;
+  using Numbers = Number<kVectors>;
+
+  int64_t e = 0;
+  for (; e + kStep <= elements; e += kStep) {
+    const auto t = target.Load<kVectors>(e);
+    const auto term = TargetTerm<Numbers, kWideTarget, kLogTarget, false>({}, t);
+    const auto x = input.Load<kVectors>(e);
+    StoreRounded<kVectors>(output, Loss<Numbers, kLogTarget, kSkipZero>(term, x, t), e, out);
+  }
+  for (; e < elements; e += kLanes) {
+    const int64_t count = std::min(kLanes, elements - e);
+    const auto t = target.LoadFirst(e, count);
+    const auto x = input.LoadFirst(e, count);
+    const auto loss = Element<Number<1>, kWideTarget, kLogTarget, kSkipZero>({}, x, t);
+    HWY_ALIGN uint8_t last[kLanes * sizeof(double)];
+    StoreRounded<1>(output, loss, 0, last);
+    const auto size = static_cast<size_t>(numerics::ElementSize(output));
+    std::memcpy(out + static_cast<size_t>(e) * size, last, static_cast<size_t>(count) * size);
   }
 }
 

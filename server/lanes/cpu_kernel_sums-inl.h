@@ -83,75 +83,66 @@ class Accumulators {
   const int used_;
 };
 
-// Whether one of a tile's targets is below zero. Rarely asked.
-template <DType kDType>
-HWY_NOINLINE bool AnyNegative(const uint8_t* target, int64_t count) {
-  constexpr int64_t kSize = numerics::ElementSize(kDType);
-  for (int64_t e = 0; e < count; e += kLanes) {
-    const auto t = LoadFirst<kDType>(target + e * kSize, std::min(kLanes, count - e));
-    if (!hn::AllFalse(Doubles(), hn::Lt(t, hn::Zero(Doubles())))) return true;
+// Whether one of these targets is below zero. Rarely asked.
+template <class Target>
+HWY_NOINLINE bool AnyNegative(const Target& target, int64_t first, int64_t end) {
+  for (int64_t e = first; e < end; e += kLanes) {
+    const auto t = target.LoadFirst(e, std::min(kLanes, end - e));
+    if (!hn::AllFalse(Doubles(), hn::Lt(t.v[0], hn::Zero(Doubles())))) return true;
   }
   return false;
 }
 
-// The sum of a tile of 1 to 1024 elements, both tensors being of the same dtype.
+// The sum of a tile, the 1 to 1024 elements from `first` up to `end`.
 //
 // Elements with t < 0 are not looked for: the targets' sign bits are or-ed together, and only a tile that has
 // one is looked through. With one t < 0 its sum is NaN, whatever the rest; -0 has come out right by itself.
-template <DType kDType, bool kLogTarget, bool kSkipZero>
-HWY_INLINE double SumOfTile(const uint8_t* HWY_RESTRICT input, const uint8_t* HWY_RESTRICT target,
-                            int64_t count) {
-  constexpr int64_t kSize = numerics::ElementSize(kDType);
+template <bool kWideTarget, bool kLogTarget, bool kSkipZero, class Input, class Target>
+HWY_INLINE double SumOfTile(const Input& input, const Target& target, int64_t first, int64_t end) {
   constexpr int kVectors = 4;
   constexpr int64_t kStep = kVectors * kLanes;
-  constexpr bool kWide = kDType == DType::kFp64;
+  using Numbers = Number<kVectors>;
 
-  Accumulators sums(count);
+  Accumulators sums(end - first);
   Word signs = hn::Zero(Words());
-  int64_t e = 0;
-  for (; e + kStep <= count; e += kStep) {
-    using Numbers = Number<kVectors>;
-    const auto t = LoadVectors<kDType, kVectors>(target + e * kSize);
+  int64_t e = first;
+  for (; e + kStep <= end; e += kStep) {
+    const auto t = target.template Load<kVectors>(e);
     typename Numbers::Value x;
-    if constexpr (kLogTarget) x = LoadVectors<kDType, kVectors>(input + e * kSize);
+    if constexpr (kLogTarget) x = input.template Load<kVectors>(e);
     if constexpr (!kLogTarget) {
       const auto bits = Numbers::Bits(t);
       signs = hn::Or3(signs, bits.v[0], bits.v[1]);
       signs = hn::Or3(signs, bits.v[2], bits.v[3]);
     }
-    const auto term = TargetTerm<Numbers, kWide, kLogTarget, true>({}, t);
+    const auto term = TargetTerm<Numbers, kWideTarget, kLogTarget, true>({}, t);
     // Only now, because LN has use for all registers.
-    if constexpr (!kLogTarget) x = LoadVectors<kDType, kVectors>(input + e * kSize);
-    sums.Add<kVectors>(e, Loss<Numbers, kLogTarget, kSkipZero>(term, x, t));
+    if constexpr (!kLogTarget) x = input.template Load<kVectors>(e);
+    sums.Add<kVectors>(e - first, Loss<Numbers, kLogTarget, kSkipZero>(term, x, t));
   }
   // Padded with x = t = 0, whose loss is +0 in every formula.
-  for (; e < count; e += kLanes) {
-    const int64_t rest = std::min(kLanes, count - e);
-    const Number<1>::Value t{{LoadFirst<kDType>(target + e * kSize, rest)}};
-    const Number<1>::Value x{{LoadFirst<kDType>(input + e * kSize, rest)}};
+  for (; e < end; e += kLanes) {
+    const auto t = target.LoadFirst(e, std::min(kLanes, end - e));
+    const auto x = input.LoadFirst(e, std::min(kLanes, end - e));
     if constexpr (!kLogTarget) signs = hn::Or(signs, Number<1>::Bits(t).v[0]);
-    const auto term = TargetTerm<Number<1>, kWide, kLogTarget, true>({}, t);
-    sums.Add<1>(e, Loss<Number<1>, kLogTarget, kSkipZero>(term, x, t));
+    const auto term = TargetTerm<Number<1>, kWideTarget, kLogTarget, true>({}, t);
+    sums.Add<1>(e - first, Loss<Number<1>, kLogTarget, kSkipZero>(term, x, t));
   }
   if constexpr (!kLogTarget) {
     const hn::ScalableTag<int64_t> signed_words;
     const auto negative = hn::Lt(hn::BitCast(signed_words, signs), hn::Zero(signed_words));
-    if (HWY_UNLIKELY(!hn::AllFalse(signed_words, negative)) && AnyNegative<kDType>(target, count)) {
+    if (HWY_UNLIKELY(!hn::AllFalse(signed_words, negative)) && AnyNegative(target, first, end)) {
       return std::numeric_limits<double>::quiet_NaN();
     }
   }
   return sums.Sum();
 }
 
-template <DType kDType, bool kLogTarget, bool kSkipZero>
-HWY_NOINLINE void SumsOfTiles(const uint8_t* HWY_RESTRICT input, const uint8_t* HWY_RESTRICT target,
-                              int64_t elements, double* HWY_RESTRICT sums) {
-  constexpr int64_t kTileBytes = numerics::kTileElements * numerics::ElementSize(kDType);
-  for (; elements > 0; elements -= numerics::kTileElements) {
-    *sums++ =
-        SumOfTile<kDType, kLogTarget, kSkipZero>(input, target, std::min(numerics::kTileElements, elements));
-    input += kTileBytes;
-    target += kTileBytes;
+template <bool kWideTarget, bool kLogTarget, bool kSkipZero, class Input, class Target>
+HWY_NOINLINE void SumsOfTiles(Input input, Target target, int64_t elements, double* HWY_RESTRICT sums) {
+  for (int64_t first = 0; first < elements; first += numerics::kTileElements) {
+    const int64_t end = std::min(elements, first + numerics::kTileElements);
+    *sums++ = SumOfTile<kWideTarget, kLogTarget, kSkipZero>(input, target, first, end);
   }
 }
 
