@@ -162,6 +162,14 @@ TEST_F(BatcherTest, LeavesNoLaneIdleWhenWorkComesAllAtOnce) {
   EXPECT_TRUE(control_.WaitUntilHeld(4));
 }
 
+TEST_F(BatcherTest, LeavesNoLaneIdleWhenABatchLeavesTinyPairsBehind) {
+  StartLanes(4);
+  control_.Hold();
+  const RandomPair& pair = MakePair(10);
+  batcher_.Enqueue(done_.Make(std::vector<const wire::Pair*>(4 * BatchQueue::kMaxPairs, &pair.pair())));
+  EXPECT_TRUE(control_.WaitUntilHeld(4));
+}
+
 TEST_F(BatcherTest, LetsASmallPairPassTheLargeOnesOfAnotherFlow) {
   StartLanes(1);
   control_.Hold();
