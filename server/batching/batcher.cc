@@ -125,6 +125,7 @@ Batcher::Counters Batcher::counters() const {
   counters.batches = batches_;
   counters.waiting_pairs = queue_.waiting_pairs();
   counters.waiting_bytes = queue_.waiting_bytes();
+  counters.idle_lanes = idle_lanes_;
   return counters;
 }
 

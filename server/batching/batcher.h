@@ -31,6 +31,7 @@ class Batcher {
     int64_t batches = 0;
     int64_t waiting_pairs = 0;
     int64_t waiting_bytes = 0;
+    int idle_lanes = 0;  // that wait for work
   };
 
   Batcher() = default;

@@ -8,12 +8,14 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "server/batching/lane_runner.h"
 #include "server/numerics/formula.h"
 #include "tests/testing/collecting_task.h"
+#include "tests/testing/patience.h"
 #include "tests/testing/random_pair.h"
 #include "tests/testing/steerable_lane.h"
 
@@ -62,6 +64,16 @@ class BatcherTest : public ::testing::Test {
     control_.Hold();
     EnqueuePairs(1, 1, "holds a lane");
     ASSERT_TRUE(control_.WaitUntilHeld());
+  }
+
+  // Do `lanes` lanes wait for work, now or soon?
+  bool WaitUntilIdle(int lanes) {
+    const auto end = testing::PatienceEnd();
+    while (batcher_.counters().idle_lanes < lanes) {
+      if (Clock::now() > end) return false;
+      std::this_thread::yield();
+    }
+    return true;
   }
 
   // A task of one pair whose deadline is now in the past.
@@ -148,6 +160,7 @@ TEST_F(BatcherTest, SharesALargePairBetweenAllLanes) {
 
 TEST_F(BatcherTest, LeavesNoLaneIdleWhileWorkWaits) {
   StartLanes(4);
+  ASSERT_TRUE(WaitUntilIdle(4));
   control_.Hold();
   for (int lane = 1; lane <= 4; ++lane) {
     EnqueuePairs(1, 1);
@@ -157,6 +170,7 @@ TEST_F(BatcherTest, LeavesNoLaneIdleWhileWorkWaits) {
 
 TEST_F(BatcherTest, LeavesNoLaneIdleWhenWorkComesAllAtOnce) {
   StartLanes(4);
+  ASSERT_TRUE(WaitUntilIdle(4));
   control_.Hold();
   EnqueuePairs(16, 128 * numerics::kTileElements);  // 1 MiB each: every lane's share
   EXPECT_TRUE(control_.WaitUntilHeld(4));
@@ -164,6 +178,7 @@ TEST_F(BatcherTest, LeavesNoLaneIdleWhenWorkComesAllAtOnce) {
 
 TEST_F(BatcherTest, LeavesNoLaneIdleWhenABatchLeavesTinyPairsBehind) {
   StartLanes(4);
+  ASSERT_TRUE(WaitUntilIdle(4));
   control_.Hold();
   const RandomPair& pair = MakePair(10);
   batcher_.Enqueue(done_.Make(std::vector<const wire::Pair*>(4 * BatchQueue::kMaxPairs, &pair.pair())));
