@@ -193,9 +193,11 @@ class Stream {
 ///
 /// Memory: a pair's tensor bytes are sent from where they lie, without being copied. They must stay unchanged
 /// until the call completes: until the function or the Write returns, the callback runs or the future is
-/// ready. A call completes when it has its status and the network has let go of every byte. A peer that takes
-/// no data can delay this past the call's deadline, until the connection is given up: up to 25 s later
-/// (keepalive: a ping after 20 s, 5 s to answer it). Shapes are copied at once.
+/// ready. A call completes when it has its status and the network has let go of every byte. A peer that
+/// grants a large window and then takes no data can delay this past the call's deadline, until the connection
+/// is given up: up to 25 s later (keepalive: a ping after 20 s, 5 s to answer it), on a unix-domain socket
+/// until the peer reads on or ends. kldiv-server's windows are smaller than a socket's buffers: it delays
+/// nothing, even when it is stopped. Shapes are copied at once.
 ///
 /// Errors: the server's status code and text are passed on. INVALID_ARGUMENT with a text about
 /// --max_message_bytes comes from the library: it asks a server once for its limit (GetServerInfo, at the
