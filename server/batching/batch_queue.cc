@@ -39,8 +39,8 @@ class BatchQueue::Taking {
   Taking(const Demand& demand, int64_t waiting_bytes, Clock::time_point now, Batch& batch)
       : now_(now),
         max_bytes_(demand.max_bytes),
-        share_bytes_(std::min(
-            max_bytes_, std::max(kMinShareBytes, (waiting_bytes + demand.lanes - 1) / demand.lanes))),
+        share_bytes_(std::min(max_bytes_,
+                              std::max(kMinShareBytes, (waiting_bytes + demand.lanes - 1) / demand.lanes))),
         min_piece_bytes_(std::min(kMinPieceBytes, max_bytes_ / 4)),
         batch_(batch) {}
 

@@ -61,7 +61,8 @@ class Batcher {
   // Called with no lock held.
   void FinishDropped(Batch& batch);
   // True: the pair is finished.
-  bool FinishDroppedPair(const Task& task, TaskPair& pair, Batch::Dropped::Reason reason, Clock::time_point now);
+  bool FinishDroppedPair(const Task& task, TaskPair& pair, Batch::Dropped::Reason reason,
+                         Clock::time_point now);
   // `pairs` pairs of the task have been finished.
   void FinishPairs(Task& task, size_t pairs);
 
@@ -72,7 +73,7 @@ class Batcher {
   CondVar work_;
   BatchQueue queue_ KLDIV_GUARDED_BY(mu_);
   bool closed_ KLDIV_GUARDED_BY(mu_) = false;
-  int idle_lanes_ KLDIV_GUARDED_BY(mu_) = 0;   // inside NextBatch, with nothing to do
+  int idle_lanes_ KLDIV_GUARDED_BY(mu_) = 0;    // inside NextBatch, with nothing to do
   int waking_lanes_ KLDIV_GUARDED_BY(mu_) = 0;  // of these, notified
   int64_t enqueued_pairs_ KLDIV_GUARDED_BY(mu_) = 0;
   int64_t batches_ KLDIV_GUARDED_BY(mu_) = 0;

@@ -17,7 +17,8 @@ namespace kldiv::server {
 class LaneRunner {
  public:
   // Starts a thread for each lane. Batches hold at most `max_batch_bytes`.
-  LaneRunner(Batcher& batcher, LaneKind kind, std::vector<std::unique_ptr<Lane>> lanes, int64_t max_batch_bytes);
+  LaneRunner(Batcher& batcher, LaneKind kind, std::vector<std::unique_ptr<Lane>> lanes,
+             int64_t max_batch_bytes);
   ~LaneRunner();
 
   LaneRunner(const LaneRunner&) = delete;

@@ -17,7 +17,8 @@ void Task::Begin(Clock::time_point now) {
     waiting_bytes_ += WaitingBytes(pair);
     if (pair.lane.pointwise == nullptr && tiles > 1) stored_sums += tiles;
   }
-  if (stored_sums > 0) tile_sums_ = std::make_unique_for_overwrite<double[]>(static_cast<size_t>(stored_sums));
+  if (stored_sums > 0)
+    tile_sums_ = std::make_unique_for_overwrite<double[]>(static_cast<size_t>(stored_sums));
   double* next = tile_sums_.get();
   for (TaskPair& pair : pairs_) {
     if (pair.lane.pointwise != nullptr) continue;

@@ -27,8 +27,8 @@ struct TaskPair {
   Clock::time_point deadline = Clock::time_point::max();  // from this moment on it is not computed
 
   // Results, valid when the task is done.
-  absl::Status status;  // DEADLINE_EXCEEDED or CANCELLED: not computed; otherwise the device's fault
-  double sum = 0;       // NaN canonical, not yet divided; meaningless for `none`
+  absl::Status status;      // DEADLINE_EXCEEDED or CANCELLED: not computed; otherwise the device's fault
+  double sum = 0;           // NaN canonical, not yet divided; meaningless for `none`
   int64_t queue_ns = 0;     // from Enqueue to the start of computing, or to being dropped
   int64_t compute_ns = 0;   // of the batch that held its last piece
   int32_t batch_pairs = 0;  // pairs in that batch; 0: it was in none (dropped, or without elements)
@@ -67,11 +67,13 @@ class Task {
   std::span<TaskPair> pairs() { return {pairs_.data(), pairs_.size()}; }
   const std::string& flow() const { return flow_; }
 
-  // Nobody waits for the answer any more: what has not begun is not computed. Any thread, any time before Done.
+  // Nobody waits for the answer any more: what has not begun is not computed. Any thread, any time before
+  // Done.
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 
-  // For the batcher, before the task waits, with no lock held: makes room for tile sums and counts what is left.
+  // For the batcher, before the task waits, with no lock held: makes room for tile sums and counts what is
+  // left.
   void Begin(Clock::time_point now);
 
   // All pairs have their results. Called exactly once, on a lane's thread, with no lock held; owns itself
@@ -92,8 +94,8 @@ class Task {
   std::atomic<size_t> pairs_left_ = 0;   // not yet completed
 
   // The queue's own, while a pair of the task waits.
-  Task* next_ = nullptr;  // of the same flow
-  size_t next_pair_ = 0;  // the first of which some tile waits
+  Task* next_ = nullptr;       // of the same flow
+  size_t next_pair_ = 0;       // the first of which some tile waits
   int64_t waiting_bytes_ = 0;  // of tensors
 };
 

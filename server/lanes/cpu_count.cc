@@ -48,7 +48,8 @@ double TightestUpwards(const std::string& root, std::string path, const QuotaOf&
   }
 }
 
-// Lines of /proc/self/cgroup: "ID:CONTROLLERS:PATH". The path of the first whose controllers satisfy `matches`.
+// Lines of /proc/self/cgroup: "ID:CONTROLLERS:PATH". The path of the first whose controllers satisfy
+// `matches`.
 template <typename Matches>
 std::string PathWhere(absl::string_view text, const Matches& matches) {
   for (const absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -77,7 +78,8 @@ double QuotaFromCpuMax(std::string_view text) {
       absl::StrSplit(absl::string_view(text.data(), text.size()), absl::ByAnyChar(" \n"), absl::SkipEmpty());
   int64_t quota_us = 0;
   int64_t period_us = 0;
-  if (fields.size() != 2 || !absl::SimpleAtoi(fields[0], &quota_us) || !absl::SimpleAtoi(fields[1], &period_us)) {
+  if (fields.size() != 2 || !absl::SimpleAtoi(fields[0], &quota_us) ||
+      !absl::SimpleAtoi(fields[1], &period_us)) {
     return 0;
   }
   return Quota(quota_us, period_us);
@@ -94,8 +96,9 @@ double QuotaFromCfs(std::string_view quota_us, std::string_view period_us) {
 }
 
 std::string V2Path(std::string_view proc_self_cgroup) {
-  return PathWhere({proc_self_cgroup.data(), proc_self_cgroup.size()},
-                   [](absl::string_view id, absl::string_view controllers) { return id == "0" && controllers.empty(); });
+  return PathWhere(
+      {proc_self_cgroup.data(), proc_self_cgroup.size()},
+      [](absl::string_view id, absl::string_view controllers) { return id == "0" && controllers.empty(); });
 }
 
 std::string V1CpuPath(std::string_view proc_self_cgroup) {
@@ -112,10 +115,11 @@ double QuotaUnder(const std::string& root, std::string_view proc_self_cgroup) {
   });
   double v1 = 0;
   for (const char* mount : {"/cpu", "/cpu,cpuacct"}) {
-    v1 = Tighter(v1, TightestUpwards(root + mount, V1CpuPath(proc_self_cgroup), [](const std::string& folder) {
-                   return QuotaFromCfs(ReadFile(folder + "/cpu.cfs_quota_us"),
-                                       ReadFile(folder + "/cpu.cfs_period_us"));
-                 }));
+    v1 =
+        Tighter(v1, TightestUpwards(root + mount, V1CpuPath(proc_self_cgroup), [](const std::string& folder) {
+                  return QuotaFromCfs(ReadFile(folder + "/cpu.cfs_quota_us"),
+                                      ReadFile(folder + "/cpu.cfs_period_us"));
+                }));
   }
   return Tighter(v2, v1);
 }
@@ -128,8 +132,9 @@ int Combine(int cpus, double quota) {
 }  // namespace cpu_count
 
 int AvailableCpus() {
-  return cpu_count::Combine(cpu_count::AffinityCpus(),
-                            cpu_count::QuotaUnder("/sys/fs/cgroup", cpu_count::ReadFile("/proc/self/cgroup")));
+  return cpu_count::Combine(
+      cpu_count::AffinityCpus(),
+      cpu_count::QuotaUnder("/sys/fs/cgroup", cpu_count::ReadFile("/proc/self/cgroup")));
 }
 
 }  // namespace kldiv::server

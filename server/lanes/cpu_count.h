@@ -7,7 +7,8 @@
 namespace kldiv::server {
 
 // How many CPU lanes this process can keep busy: the CPUs it may run on, or what its control group's time
-// quota (v2 or v1, the tightest on the way to the root) amounts to, rounded up, when that is less. At least 1.
+// quota (v2 or v1, the tightest on the way to the root) amounts to, rounded up, when that is less. At
+// least 1.
 int AvailableCpus();
 
 // Parts of it, for tests. Quotas are in CPUs; 0 means that there is none, or that the text is not understood.
@@ -24,8 +25,8 @@ double QuotaFromCfs(std::string_view quota_us, std::string_view period_us);
 std::string V2Path(std::string_view proc_self_cgroup);
 std::string V1CpuPath(std::string_view proc_self_cgroup);
 
-// The tightest quota under `root` (normally "/sys/fs/cgroup") for a process with this /proc/self/cgroup. A group
-// that cannot be seen from inside a container is passed over.
+// The tightest quota under `root` (normally "/sys/fs/cgroup") for a process with this /proc/self/cgroup. A
+// group that cannot be seen from inside a container is passed over.
 double QuotaUnder(const std::string& root, std::string_view proc_self_cgroup);
 
 // The answer for `cpus` CPUs, at least 1, and a quota.

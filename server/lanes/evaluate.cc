@@ -16,7 +16,8 @@ using numerics::TileCount;
 class TensorReader {
  public:
   TensorReader(const wire::ByteView& bytes, numerics::DType dtype, int64_t first_element)
-      : element_size_(ElementSize(dtype)), cursor_(bytes, static_cast<size_t>(first_element) * element_size_) {}
+      : element_size_(ElementSize(dtype)),
+        cursor_(bytes, static_cast<size_t>(first_element) * element_size_) {}
 
   // Whole elements that lie together at the reader.
   int64_t Contiguous() { return static_cast<int64_t>(cursor_.Contiguous().size() / element_size_); }
@@ -39,11 +40,11 @@ class TensorReader {
   alignas(64) uint8_t gathered_[kTileElements * 8];  // a tile that lies in several slices
 };
 
-// Calls `evaluate(input, target, elements)` for the `elements` from `first` on, in order, in runs of contiguous
-// memory. `first` and the beginning of every run are multiples of a tile.
+// Calls `evaluate(input, target, elements)` for the `elements` from `first` on, in order, in runs of
+// contiguous memory. `first` and the beginning of every run are multiples of a tile.
 //
-// Tiles that lie together in both tensors make one run. A tile that does not is a run of its own, and the tensor
-// whose slices divide it is gathered first.
+// Tiles that lie together in both tensors make one run. A tile that does not is a run of its own, and the
+// tensor whose slices divide it is gathered first.
 template <typename EvaluateRun>
 void ForEachRun(const wire::Pair& pair, int64_t first, int64_t elements, const EvaluateRun& evaluate) {
   TensorReader input(pair.input, pair.formula.input, first);

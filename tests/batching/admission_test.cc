@@ -85,7 +85,10 @@ TEST(Admission, ChargesAPairForItsTileSumsWhenThereAreSeveral) {
 
 TEST(Admission, GetsTheBytesBackWhenTheTicketGoes) {
   Admission admission(100, 0);
-  { auto ticket = admission.Admit(100); ASSERT_TRUE(ticket.ok()); }
+  {
+    auto ticket = admission.Admit(100);
+    ASSERT_TRUE(ticket.ok());
+  }
   EXPECT_EQ(admission.held_bytes(), 0);
 }
 
@@ -93,7 +96,10 @@ TEST(Admission, CountsAMovedTicketOnce) {
   Admission admission(100, 0);
   auto ticket = admission.Admit(70);
   ASSERT_TRUE(ticket.ok());
-  { Ticket owner = *std::move(ticket); EXPECT_EQ(admission.held_bytes(), 70); }
+  {
+    Ticket owner = *std::move(ticket);
+    EXPECT_EQ(admission.held_bytes(), 70);
+  }
   EXPECT_EQ(admission.held_bytes(), 0);
 }
 

@@ -294,7 +294,8 @@ TEST(BatchQueue, HandsOutEveryTileOnce) {
     while (tasks.size() < 50 || rig.queue().HasWork(LaneKind::kCpu)) {
       if (tasks.size() < 50 && random() % 2 == 0) {
         std::vector<int64_t> elements;
-        for (size_t i = 1 + random() % 5; i > 0; --i) elements.push_back(random() % 4 * (random() % 300'000) / 3);
+        for (size_t i = 1 + random() % 5; i > 0; --i)
+          elements.push_back(random() % 4 * (random() % 300'000) / 3);
         tasks.push_back(&rig.Push(std::string(1, "abc"[random() % 3]), elements,
                                   rig.now() + milliseconds(random() % 200)));
       } else {

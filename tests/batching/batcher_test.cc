@@ -23,10 +23,10 @@ namespace kldiv::server {
 namespace {
 
 using ::testing::AllOf;
+using testing::DoneTasks;
 using ::testing::Each;
 using ::testing::Field;
 using ::testing::HasSubstr;
-using testing::DoneTasks;
 using testing::LaneControl;
 using testing::RandomPair;
 
@@ -237,7 +237,8 @@ TEST_F(BatcherTest, DoesNotComputeCancelledTasks) {
   cancelled->Cancel();
   control_.Release();
   ASSERT_TRUE(done_.WaitFor(2));
-  for (const TaskPair& pair : done_.at(1).pairs()) EXPECT_EQ(pair.status.code(), absl::StatusCode::kCancelled);
+  for (const TaskPair& pair : done_.at(1).pairs())
+    EXPECT_EQ(pair.status.code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(batcher_.counters().cancelled_pairs, 2);
   EXPECT_EQ(control_.batches().size(), 1);
   ExpectBalance();

@@ -85,8 +85,8 @@ int64_t RandomElements(std::mt19937_64& random) {
 std::vector<std::unique_ptr<Question>> MakeQuestions(int count, std::mt19937_64& random) {
   std::vector<std::unique_ptr<Question>> questions;
   for (int i = 0; i < count; ++i) {
-    const RandomPair::Shape shape{testing::RandomFormula(random), RandomElements(random), 1 + random() % 20'000,
-                                  random() % 4 == 0};
+    const RandomPair::Shape shape{testing::RandomFormula(random), RandomElements(random),
+                                  1 + random() % 20'000, random() % 4 == 0};
     questions.push_back(std::make_unique<Question>(shape, random() % 3 == 0, random));
   }
   return questions;

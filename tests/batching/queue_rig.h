@@ -55,7 +55,8 @@ class QueueRig {
     return batch;
   }
 
-  // A batch as "a0.0[0,8) b0.2[0,1)": task, pair, tiles. Then what was dropped: "expired a0.1 cancelled b1.0-2".
+  // A batch as "a0.0[0,8) b0.2[0,1)": task, pair, tiles. Then what was dropped: "expired a0.1 cancelled
+  // b1.0-2".
   std::string Text(const Batch& batch) {
     std::vector<std::string> words;
     for (size_t i = 0; i < batch.pieces.size(); ++i) {

@@ -104,7 +104,8 @@ TEST(Evaluate, FillsNothingButThePiecesOwnPointwiseLosses) {
   std::vector<uint8_t> out(right.size(), 0xa5);
   const LanePair lane{&pair.pair(), nullptr, out.data()};
   EvaluatePiece({&lane, 10, 1});
-  EXPECT_TRUE(std::all_of(out.begin(), out.begin() + 10 * kTileElements * 4, [](uint8_t b) { return b == 0xa5; }));
+  EXPECT_TRUE(
+      std::all_of(out.begin(), out.begin() + 10 * kTileElements * 4, [](uint8_t b) { return b == 0xa5; }));
   EvaluatePiece({&lane, 0, 10});
   EXPECT_EQ(out, right);
 }

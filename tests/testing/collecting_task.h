@@ -39,8 +39,8 @@ class DoneTasks {
  public:
   // A task that comes here when it is done.
   std::unique_ptr<server::Task> Make(const std::vector<const wire::Pair*>& pairs, std::string flow = "flow") {
-    return std::make_unique<CallbackTask>(pairs, std::move(flow),
-                                          [this](std::unique_ptr<server::Task> task) { Add(std::move(task)); });
+    return std::make_unique<CallbackTask>(
+        pairs, std::move(flow), [this](std::unique_ptr<server::Task> task) { Add(std::move(task)); });
   }
 
   // Are `count` tasks done, now or soon?

@@ -48,7 +48,8 @@ SlicedBytes::SlicedBytes(const std::vector<uint8_t>& bytes, size_t max_slice, st
   size_t at = 0;
   const size_t skipped = Below(20, random);  // what else is in the first slice
   do {
-    const size_t room = Below(10, random) == 0 ? 0 : std::min(bytes.size() - at, 1 + Below(max_slice, random));
+    const size_t room =
+        Below(10, random) == 0 ? 0 : std::min(bytes.size() - at, 1 + Below(max_slice, random));
     const size_t before = at == 0 && slices_.empty() ? skipped : 0;
     const size_t misalignment = Below(8, random);
     memory_.push_back(std::make_unique<uint8_t[]>(misalignment + before + room));
