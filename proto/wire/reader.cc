@@ -122,23 +122,20 @@ bool Reader::SkipField(uint32_t tag) {
 bool Reader::SkipGroup(uint32_t number) {
   std::array<uint32_t, kMaxDepth> open;  // the field numbers of the groups begun and not ended
   int depth = 0;
-  if (depth_ == 0) return Fail("messages and groups nest over 100 deep");
-  open[depth++] = number;
-  while (depth > 0) {
-    if (AtEnd()) return Fail("a group is not closed");
-    uint32_t tag;
-    if (!ReadTag(&tag)) return false;
+  for (uint32_t tag = Tag(number, WireType::kStartGroup);;) {
     const auto type = static_cast<WireType>(tag & 7);
     if (type == WireType::kStartGroup && FieldNumber(tag) != 0) {
       if (depth == depth_) return Fail("messages and groups nest over 100 deep");
       open[depth++] = FieldNumber(tag);
     } else if (type == WireType::kEndGroup) {
       if (FieldNumber(tag) != open[--depth]) return Fail("the end of another group than the one begun last");
+      if (depth == 0) return true;
     } else if (!SkipField(tag)) {
       return false;
     }
+    if (AtEnd()) return Fail("a group is not closed");
+    if (!ReadTag(&tag)) return false;
   }
-  return true;
 }
 
 std::string Reader::Error() const {

@@ -32,6 +32,10 @@ std::string UnknownField(const Message& message, const char* where) {
   return "";
 }
 
+int ElementSize(v1::DataType dtype) {
+  return dtype == v1::DATA_TYPE_FP64 ? 8 : dtype == v1::DATA_TYPE_FP32 ? 4 : 2;
+}
+
 __extension__ using Int128 = __int128;
 
 std::string TensorFault(const char* name, bool present, const v1::Tensor& tensor) {
@@ -41,8 +45,7 @@ std::string TensorFault(const char* name, bool present, const v1::Tensor& tensor
                         tensor.dtype() == 0 ? " (" : ",");
   }
   if (tensor.shape_size() > 64) return absl::StrCat(name, ".shape has ", tensor.shape_size(), " dimensions");
-  const int element = tensor.dtype() == v1::DATA_TYPE_FP64 ? 8 : tensor.dtype() == v1::DATA_TYPE_FP32 ? 4 : 2;
-  Int128 bytes = element;
+  Int128 bytes = ElementSize(tensor.dtype());
   bool overflow = false;
   for (int i = 0; i < tensor.shape_size(); ++i) {
     if (tensor.shape(i) < 0) return absl::StrCat(name, ".shape[", i, "] is ", tensor.shape(i));
@@ -110,11 +113,7 @@ ExpectedPair Expect(const v1::EvaluateRequest& request, const RawRequest& raw) {
                   .log_target = request.log_target(),
                   .skip_zero_target = request.zero_target() == v1::ZERO_TARGET_SKIP};
   pair.shape.assign(request.input().shape().begin(), request.input().shape().end());
-  pair.elements = 1;
-  for (const int64_t size : pair.shape) {
-    pair.elements = size == 0 || pair.elements == 0 ? 0 : pair.elements * size;
-    if (pair.elements == 0) break;
-  }
+  pair.elements = static_cast<int64_t>(request.input().data().size()) / ElementSize(request.input().dtype());
   pair.input = request.input().data();
   pair.target = request.target().data();
   pair.reduction = ReductionOf(request);

@@ -111,6 +111,13 @@ TEST(Validation, AMissingTensorIsNamed) {
   EXPECT_EQ(FaultOf(""), "input is missing, expected a Tensor");
 }
 
+TEST(Validation, ATensorWithoutFieldsIsNotMissing) {
+  EXPECT_THAT(FaultOf(Pair("", Tensor(3, {1}, "1234"))),
+              ::testing::StartsWith("input.dtype is 0 (unspecified)"));
+  EXPECT_THAT(FaultOf(Pair(Tensor(3, {1}, "1234"), "")),
+              ::testing::StartsWith("target.dtype is 0 (unspecified)"));
+}
+
 TEST(Validation, AFaultKeepsTheRequestId) {
   const PairRequest got = Decode(VarintField(1, 77));
   EXPECT_EQ(got.status.code(), absl::StatusCode::kInvalidArgument);
@@ -142,7 +149,7 @@ TEST(Validation, ABoolIsZeroOrOneInAll64Bits) {
             "size_average is the varint 18446744073709551615, expected 0 or 1");
   EXPECT_EQ(FaultOf(GoodRequest() + VarintField(8, (uint64_t{1} << 32) + 1)),
             "reduce is the varint 4294967297, expected 0 or 1");
-  EXPECT_EQ(FaultOf(GoodRequest() + VarintField(101, 3)), "want_timing is the varint 3, expected 0 or 1");
+  EXPECT_EQ(FaultOf(GoodRequest() + VarintField(101, 2)), "want_timing is the varint 2, expected 0 or 1");
 }
 
 TEST(Validation, OnlyTheLastValueOfAnEnumOrBoolCounts) {
