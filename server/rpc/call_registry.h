@@ -16,10 +16,12 @@ namespace kldiv::server {
 template <class State>
 class CallRegistry {
  public:
-  void Add(std::shared_ptr<State> call) {
+  // Returns how many are open now.
+  size_t Add(std::shared_ptr<State> call) {
     MutexLock lock(mu_);
     State* const key = call.get();
     calls_.emplace(key, std::move(call));
+    return calls_.size();
   }
 
   void Remove(State* call) {

@@ -38,7 +38,8 @@ class ServerInfoCall final : public UnaryCall {
 
 class HealthCheckCall final : public UnaryCall {
  public:
-  using UnaryCall::UnaryCall;
+  HealthCheckCall(ServiceContext& context, Call& call, Ticket ticket)
+      : UnaryCall(context, call, std::move(ticket), ReaderKind::kProbe) {}
 
  private:
   void Serve(Message message) override {

@@ -4,17 +4,18 @@
 
 namespace kldiv::server {
 
-bool ReadGate::Ask(GateReader& reader, TimePoint now) {
+ReadGate::Answer ReadGate::Ask(GateReader& reader, TimePoint now) {
   {
     MutexLock lock(mu_);
     if (!grants_.Take(reader, now)) {
+      if (grants_.ParkedBySame(reader) >= max_parked_) return Answer::kRefused;
       reader.OnParking();
       grants_.Park(reader);
-      return true;
+      return Answer::kParked;
     }
   }
   reader.StartRead();
-  return false;
+  return Answer::kReading;
 }
 
 void ReadGate::Release(GateReader& reader, int64_t bytes, TimePoint now) {

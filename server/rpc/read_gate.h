@@ -19,13 +19,13 @@ namespace kldiv::server {
 // they may call Call's functions and take locks that are never held while the gate is called, nothing else.
 class GateReader : public ReadGrants::Reader {
  public:
-  GateReader(Call& call, bool is_stream) : Reader(is_stream), call_(call) {}
+  GateReader(Call& call, ReaderKind kind) : Reader(kind), call_(call) {}
 
   std::string Connection() const override { return call_.peer(); }
 
   // Its time is up, for the n-th time. Only while its read is under way.
   virtual void OnReadLate(int strikes) = 0;
-  // It was parked and is not any more: the gate no longer serves it. Not for streams.
+  // It was parked and is not any more: the gate no longer serves it. Only for ReaderKind::kCall.
   virtual void OnReadRefused() = 0;
   // It is about to be parked.
   virtual void OnParking() = 0;
@@ -51,11 +51,17 @@ class ReadGate {
  public:
   using TimePoint = ReadGrants::TimePoint;
 
-  ReadGate(int grants, std::chrono::milliseconds read_timeout) : grants_(grants, read_timeout) {}
+  // At most `max_parked` readers of one client wait at a time.
+  ReadGate(int grants, std::chrono::milliseconds read_timeout, int max_parked)
+      : max_parked_(max_parked), grants_(grants, read_timeout) {}
 
+  enum class Answer : uint8_t {
+    kReading,
+    kParked,
+    kRefused,  // its client has too many that wait: it will not read
+  };
   // Starts the reader's Read, now or when it is granted, unless Forget or OnReadRefused comes first.
-  // True: it was parked.
-  bool Ask(GateReader& reader, TimePoint now);
+  Answer Ask(GateReader& reader, TimePoint now);
 
   // After the read has ended, when what it brought is charged elsewhere or gone: gives the grant back.
   // `bytes`: size of the message that came, 0 when none did.
@@ -73,6 +79,8 @@ class ReadGate {
   ReadGrants::Usage usage() const;
 
  private:
+  const int max_parked_;
+
   mutable Mutex mu_;
   ReadGrants grants_ KLDIV_GUARDED_BY(mu_);
   std::vector<ReadGrants::Reader*> granted_ KLDIV_GUARDED_BY(mu_);  // kept for its memory

@@ -47,13 +47,13 @@ ReadGrants::~ReadGrants() { assert(held_ == 0 && parked_ == 0); }
 bool ReadGrants::Take(Reader& reader, TimePoint now) {
   assert(reader.state_ == Reader::State::kIdle);
   // While fewer are held than one client may hold, nobody's name matters.
-  const bool plenty = parked_ == 0 && held_ < (reader.is_stream_ ? client_streams_ : share_);
+  const bool plenty = parked_ == 0 && held_ < (reader.is_stream() ? client_streams_ : share_);
   if (!plenty) {
-    if (held_ == total_ || (reader.is_stream_ && held_by_streams_ == streams_)) return false;
+    if (held_ == total_ || (reader.is_stream() && held_by_streams_ == streams_)) return false;
     IdentifyHolders();
     Identify(reader);
     // Those who are parked cannot use what is free, or they would have it: nobody is overtaken.
-    if (!Fits(*reader.client_, reader.is_stream_)) {
+    if (!Fits(*reader.client_, reader.is_stream())) {
       DropIfUnused(*reader.client_);
       reader.client_ = nullptr;
       return false;
@@ -69,12 +69,12 @@ void ReadGrants::Grant(Reader& reader, TimePoint now) {
   reader.strikes_ = 0;
   holders_.Append(reader);
   ++held_;
-  held_by_streams_ += reader.is_stream_;
+  held_by_streams_ += reader.is_stream();
   if (reader.client_ == nullptr) {
     ++unidentified_;
   } else {
     ++reader.client_->held;
-    reader.client_->held_by_streams += reader.is_stream_;
+    reader.client_->held_by_streams += reader.is_stream();
   }
 }
 
@@ -82,7 +82,7 @@ void ReadGrants::Park(Reader& reader) {
   assert(reader.state_ == Reader::State::kIdle);
   IdentifyHolders();
   Identify(reader);
-  reader.group_ = reader.is_stream_                                   ? Group::kStream
+  reader.group_ = reader.is_stream()                                  ? Group::kStream
                   : LastSize(reader.connection_) > kSmallMessageBytes ? Group::kLarge
                                                                       : Group::kSmall;
   reader.state_ = Reader::State::kParked;
@@ -91,6 +91,7 @@ void ReadGrants::Park(Reader& reader) {
   if (client.waiting[group].first == nullptr)
     client.turn[group] = turns_[group].insert(turns_[group].end(), &client);
   client.waiting[group].Append(reader);
+  ++client.parked;
   ++parked_;
 }
 
@@ -101,6 +102,7 @@ void ReadGrants::Unpark(Reader& reader) {
   client.waiting[group].Remove(reader);
   if (client.waiting[group].first == nullptr) turns_[group].erase(client.turn[group]);
   reader.state_ = Reader::State::kIdle;
+  --client.parked;
   --parked_;
 }
 
@@ -109,12 +111,12 @@ void ReadGrants::Release(Reader& reader, TimePoint now, std::vector<Reader*>& gr
   reader.state_ = Reader::State::kIdle;
   holders_.Remove(reader);
   --held_;
-  held_by_streams_ -= reader.is_stream_;
+  held_by_streams_ -= reader.is_stream();
   if (reader.client_ == nullptr) {
     --unidentified_;
   } else {
     --reader.client_->held;
-    reader.client_->held_by_streams -= reader.is_stream_;
+    reader.client_->held_by_streams -= reader.is_stream();
     DropIfUnused(*reader.client_);
     reader.client_ = nullptr;
   }
@@ -160,7 +162,7 @@ std::vector<ReadGrants::Reader*> ReadGrants::ForgetParkedCalls() {
   for (const Group group : {Group::kSmall, Group::kLarge}) {
     for (const Client* client : turns_[static_cast<size_t>(group)]) {
       for (Reader* r = client->waiting[static_cast<size_t>(group)].first; r != nullptr; r = r->next_) {
-        parked.push_back(r);
+        if (r->kind_ == ReaderKind::kCall) parked.push_back(r);
       }
     }
   }
@@ -168,11 +170,16 @@ std::vector<ReadGrants::Reader*> ReadGrants::ForgetParkedCalls() {
   return parked;
 }
 
+int ReadGrants::ParkedBySame(Reader& reader) {
+  const auto client = clients_.find(ClientName(ConnectionOf(reader)));
+  return client == clients_.end() ? 0 : client->second.parked;
+}
+
 void ReadGrants::Expire(TimePoint now, std::vector<Late>& late) {
   for (Reader* reader = holders_.first; reader != nullptr; reader = reader->next_) {
     if (now - reader->since_ < timeout_) return;  // The rest has been granted later.
     if (now - reader->since_ < timeout_ * (reader->strikes_ + 1)) continue;
-    if (reader->is_stream_ && !SomebodyCouldUse(*reader)) continue;
+    if (reader->is_stream() && !SomebodyCouldUse(*reader)) continue;
     late.push_back({reader, ++reader->strikes_});
   }
 }
@@ -181,11 +188,11 @@ void ReadGrants::Expire(TimePoint now, std::vector<Late>& late) {
 bool ReadGrants::SomebodyCouldUse(const Reader& holder) const {
   for (int group = 0; group < kGroups; ++group) {
     const bool is_stream = group == static_cast<int>(Group::kStream);
-    if (is_stream && held_by_streams_ - holder.is_stream_ >= streams_) continue;
+    if (is_stream && held_by_streams_ - holder.is_stream() >= streams_) continue;
     for (const Client* client : turns_[group]) {
       const bool same = client == holder.client_;  // Holders have clients while anybody is parked.
       if (client->held - same >= share_) continue;
-      if (is_stream && client->held_by_streams - (same && holder.is_stream_) >= client_streams_) continue;
+      if (is_stream && client->held_by_streams - (same && holder.is_stream()) >= client_streams_) continue;
       return true;
     }
   }
@@ -205,7 +212,7 @@ void ReadGrants::IdentifyHolders() {
     if (holder->client_ != nullptr) continue;
     Identify(*holder);
     ++holder->client_->held;
-    holder->client_->held_by_streams += holder->is_stream_;
+    holder->client_->held_by_streams += holder->is_stream();
     --unidentified_;
   }
 }

@@ -11,6 +11,12 @@
 
 namespace kldiv::server {
 
+enum class ReaderKind : uint8_t {
+  kCall,
+  kStream,  // may say nothing for long: it is timed out only when others wait
+  kProbe,
+};
+
 // Who may read a message now. gRPC tells no size before the body is read and buffers all of it, so every read
 // under way may cost a message of the largest size: the number of grants bounds what that adds up to.
 //
@@ -18,6 +24,8 @@ namespace kldiv::server {
 // Those who wait are served in this order, clients taking turns within each group: connections that are new
 // or whose last message was small; connections whose last message was large; streams. Streams hold at most
 // half of the grants together, and leave their client one for its other calls where its share allows.
+//
+// A probe of health is a call like any other, except that a drain does not turn it away.
 //
 // Policy only: no thread, no lock, no clock. Peers are asked for their names only when grants are scarce.
 class ReadGrants {
@@ -36,8 +44,7 @@ class ReadGrants {
   // Somebody who wants to read, again and again if need be. Outlives its parking and its holding.
   class Reader {
    public:
-    // A stream may say nothing for long: it is timed out only when others wait.
-    explicit Reader(bool is_stream) : is_stream_(is_stream) {}
+    explicit Reader(ReaderKind kind) : kind_(kind) {}
     virtual ~Reader() = default;
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
@@ -49,7 +56,9 @@ class ReadGrants {
     friend class ReadGrants;
     enum class State : uint8_t { kIdle, kParked, kHolding };
 
-    const bool is_stream_;
+    bool is_stream() const { return kind_ == ReaderKind::kStream; }
+
+    const ReaderKind kind_;
     State state_ = State::kIdle;
     Group group_ = Group::kSmall;  // while parked
     int strikes_ = 0;              // how often it has been timed out since its grant
@@ -87,8 +96,11 @@ class ReadGrants {
   // True: the reader was parked and is idle now.
   bool Forget(Reader& reader);
 
-  // All calls but streams that are parked become idle; they are answered.
+  // All of kind kCall that are parked become idle; they are answered.
   std::vector<Reader*> ForgetParkedCalls();
+
+  // How many readers of the reader's client are parked.
+  int ParkedBySame(Reader& reader);
 
   // A holder whose read takes too long. `strikes`: how often this reader has been named for this grant,
   // from 1.
@@ -119,6 +131,7 @@ class ReadGrants {
     std::string name;
     int held = 0;
     int held_by_streams = 0;
+    int parked = 0;
     std::array<Queue, kGroups> waiting;
     std::array<std::list<Client*>::iterator, kGroups> turn;  // while somebody waits
   };

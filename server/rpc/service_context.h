@@ -1,6 +1,7 @@
 #ifndef KLDIV_SERVER_RPC_SERVICE_CONTEXT_H_
 #define KLDIV_SERVER_RPC_SERVICE_CONTEXT_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -34,6 +35,9 @@ inline constexpr int64_t kPollingThreadBytes = int64_t{1} << 20;
 
 // What the calls of a service share. Thread-safe. Outlives them.
 //
+// One client's calls that wait to be read hold half of the budget at most, so that it cannot use all of it up
+// by opening calls.
+//
 // Locks, in the order in which they are taken: a stream's or a watcher's own; then one of those that are held
 // for a few lines each and never together, the gate's, a registry's, the batcher's. Call's functions may be
 // called under any of them, except Finish, which is called under none that lives in the handler.
@@ -42,7 +46,14 @@ struct ServiceContext {
       : options(service_options),
         admission(admission_budget),
         batcher(task_batcher),
-        gate(service_options.read_grants, service_options.read_timeout) {}
+        gate(service_options.read_grants, service_options.read_timeout,
+             static_cast<int>(CallsIn(admission_budget.max_bytes() / 2))) {}
+
+  // How many open calls `bytes` of budget are good for, at least one.
+  static int64_t CallsIn(int64_t bytes) { return std::max<int64_t>(1, bytes / kCallBytes); }
+
+  // Watchers stay for as long as they like: together they may hold an eighth of the budget.
+  int64_t max_watchers() const { return CallsIn(admission.max_bytes() / 8); }
 
   bool refusing() const { return phase.load() == ServicePhase::kRefusing; }
 

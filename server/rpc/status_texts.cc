@@ -34,6 +34,14 @@ absl::Status ReadTimedOut(std::chrono::milliseconds read_timeout) {
 
 absl::Status NoMessage() { return absl::InvalidArgumentError("the call ended without a complete message"); }
 
+absl::Status TooManyWaiting() {
+  return absl::ResourceExhaustedError("too many calls of this client wait to be read");
+}
+
+absl::Status TooManyWatchers() {
+  return absl::ResourceExhaustedError("too many calls watch the server's health");
+}
+
 absl::Status ExpiredBeforeComputing() {
   return absl::DeadlineExceededError("the deadline passed before its turn: it was not computed");
 }

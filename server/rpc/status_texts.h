@@ -15,6 +15,10 @@ absl::Status Draining();                                            // UNAVAILAB
 absl::Status ShuttingDown();                                        // UNAVAILABLE
 absl::Status IdleStream(std::chrono::milliseconds read_timeout);    // UNAVAILABLE
 absl::Status ReadTimedOut(std::chrono::milliseconds read_timeout);  // DEADLINE_EXCEEDED
+absl::Status TooManyWaiting();                                      // RESOURCE_EXHAUSTED
+absl::Status TooManyWatchers();                                     // RESOURCE_EXHAUSTED
+absl::Status TooManyWaiting();                                      // RESOURCE_EXHAUSTED
+absl::Status TooManyWatchers();                                     // RESOURCE_EXHAUSTED
 absl::Status NoMessage();                                           // INVALID_ARGUMENT
 absl::Status ExpiredBeforeComputing();                              // DEADLINE_EXCEEDED
 absl::Status CancelledBeforeComputing();                            // CANCELLED

@@ -30,7 +30,7 @@ class StreamState::PairTask final : public Task {
 };
 
 StreamState::StreamState(ServiceContext& context, Call& call, Ticket ticket)
-    : GateReader(call, true),
+    : GateReader(call, ReaderKind::kStream),
       context_(context),
       call_(call),
       deadline_(call.deadline()),
@@ -265,7 +265,9 @@ void StreamState::ReadNext() {
   }
   read_state_ = ReadState::kAsked;
   reads_.fetch_add(1);
-  context_.gate.Ask(*this, Clock::now());
+  if (context_.gate.Ask(*this, Clock::now()) != ReadGate::Answer::kRefused) return;
+  read_state_ = ReadState::kNone;
+  BeginEnd(TooManyWaiting());
 }
 
 // What came last tells what will come next; without room for that it need not be read yet.

@@ -6,17 +6,26 @@
 
 namespace kldiv::server {
 
-UnaryCall::UnaryCall(ServiceContext& context, Call& call, Ticket ticket)
-    : GateReader(call, false),
+UnaryCall::UnaryCall(ServiceContext& context, Call& call, Ticket ticket, ReaderKind kind)
+    : GateReader(call, kind),
       context_(context),
       call_(call),
+      kind_(kind),
       deadline_(call.deadline()),
       ticket_(std::move(ticket)) {}
 
 void UnaryCall::Start() {
-  const bool parked = context_.gate.Ask(*this, call_.started_at());
-  // The drain that began meanwhile has looked for parked calls already.
-  if (parked && context_.refusing() && context_.gate.Forget(*this)) OnReadRefused();
+  switch (context_.gate.Ask(*this, call_.started_at())) {
+    case ReadGate::Answer::kReading:
+      return;
+    case ReadGate::Answer::kParked:
+      // A drain that began meanwhile has looked for parked calls already.
+      if (kind_ == ReaderKind::kCall && context_.refusing() && context_.gate.Forget(*this)) OnReadRefused();
+      return;
+    case ReadGate::Answer::kRefused:
+      Count(context_.counters.shed_calls);
+      return call_.Finish(TooManyWaiting(), RetryAfter());
+  }
 }
 
 void UnaryCall::OnMessage(std::optional<Message> message) {
@@ -41,7 +50,8 @@ void UnaryCall::OnCancelled() {
   call_.Finish(expired ? ExpiredBeforeComputing() : CancelledBeforeComputing());
 }
 
-void UnaryCall::OnReadLate(int) {
+void UnaryCall::OnReadLate(int strikes) {
+  if (strikes > 1) return;  // It has been ended; its read is about to be.
   Count(context_.counters.read_timeouts);
   call_.Abort(ReadTimedOut(context_.options.read_timeout));
 }

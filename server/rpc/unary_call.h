@@ -18,7 +18,7 @@ namespace kldiv::server {
 class UnaryCall : public CallHandler, public GateReader {
  public:
   // `ticket` is the call's own charge.
-  UnaryCall(ServiceContext& context, Call& call, Ticket ticket);
+  UnaryCall(ServiceContext& context, Call& call, Ticket ticket, ReaderKind kind = ReaderKind::kCall);
 
   // Asks for the message. Right after construction.
   void Start();
@@ -50,6 +50,7 @@ class UnaryCall : public CallHandler, public GateReader {
   void OnReadRefused() override;
   void OnParking() override { WatchCancel(); }
 
+  const ReaderKind kind_;
   const Clock::time_point deadline_;
   Clock::time_point received_at_;
   std::optional<Ticket> ticket_;

@@ -24,7 +24,7 @@ class WatchCall final : public CallHandler {
 }  // namespace
 
 WatchState::WatchState(ServiceContext& context, Call& call, Ticket ticket)
-    : GateReader(call, false), context_(context), call_(call), ticket_(std::move(ticket)) {}
+    : GateReader(call, ReaderKind::kProbe), context_(context), call_(call), ticket_(std::move(ticket)) {}
 
 // Makes a change under the lock, then writes what is to be told or finishes the call, when it is time to.
 template <class Change>
@@ -50,8 +50,9 @@ void WatchState::Update(Change change) {
 
 void WatchState::Start() {
   call_.NotifyOnCancel();
-  context_.watchers.Add(shared_from_this());
-  context_.gate.Ask(*this, call_.started_at());
+  const auto watchers = static_cast<int64_t>(context_.watchers.Add(shared_from_this()));
+  if (watchers > context_.max_watchers()) return End(TooManyWatchers());
+  if (context_.gate.Ask(*this, call_.started_at()) == ReadGate::Answer::kRefused) End(TooManyWaiting());
 }
 
 void WatchState::OnMessage(std::optional<Message> message) {
@@ -99,7 +100,8 @@ void WatchState::End(const absl::Status& status) {
   });
 }
 
-void WatchState::OnReadLate(int) {
+void WatchState::OnReadLate(int strikes) {
+  if (strikes > 1) return;  // It has been ended; its read is about to be.
   Count(context_.counters.read_timeouts);
   call_.Abort(ReadTimedOut(context_.options.read_timeout));
 }

@@ -49,15 +49,25 @@ TEST_F(HealthTest, KnowsNoOtherName) {
 
 TEST_F(HealthTest, IgnoresUnknownFieldsAndTakesTheLastName) {
   Start();
-  EXPECT_THAT(Send(Method::kHealthCheck, Request("other") + std::string("\x10\x05") + kOurs).answers(), ElementsAre(kServing));
+  EXPECT_THAT(Send(Method::kHealthCheck, Request("other") + std::string("\x10\x05") + kOurs).answers(),
+              ElementsAre(kServing));
 }
 
 TEST_F(HealthTest, RefusesWhatCannotBeDecoded) {
   Start();
-  EXPECT_EQ(Send(Method::kHealthCheck, "\x0a\x05" "ab").status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(Send(Method::kHealthCheck,
+                 "\x0a\x05"
+                 "ab")
+                .status()
+                .code(),
+            Code::kInvalidArgument);
   EXPECT_EQ(Send(Method::kHealthCheck, std::string("\x0a\xd0\x0f") + std::string(2000, 'a')).status().code(),
             Code::kInvalidArgument);
-  EXPECT_EQ(Watch("\x0a\x05" "ab").status().code(), Code::kInvalidArgument);
+  EXPECT_EQ(Watch("\x0a\x05"
+                  "ab")
+                .status()
+                .code(),
+            Code::kInvalidArgument);
 }
 
 TEST_F(HealthTest, IsAnsweredWhileTheServerDrains) {
@@ -142,6 +152,38 @@ TEST_F(HealthTest, EndsAWatcherThatIsCancelledWhileItIsParked) {
   End(watch);
   holder.Cancel();
   Poll();
+}
+
+TEST_F(HealthTest, IsAnsweredWhenItWasParkedBeforeTheDrain) {
+  options().read_grants = 1;
+  Start();
+  FakeCall& holder = Call(Method::kEvaluate, "ipv4:10.0.0.2:1");
+  FakeCall& check = Call(Method::kHealthCheck);
+  FakeCall& watch = Call(Method::kHealthWatch);
+  check.Send(kOurs);
+  watch.Send(kOurs);
+  Poll();
+  service().SetPhase(ServicePhase::kRefusing);
+  Poll();
+  EXPECT_FALSE(check.ended());
+  holder.Cancel();
+  Poll();
+  EXPECT_THAT(check.answers(), ElementsAre(kNotServing));
+  EXPECT_THAT(watch.answers(), ElementsAre(kNotServing));
+  End(watch);
+}
+
+TEST_F(HealthTest, RefusesWatchersThatWouldHoldTooMuch) {
+  options().max_queue_bytes = 1 << 20;  // an eighth is good for five
+  Start();
+  std::vector<FakeCall*> watchers;
+  for (int i = 0; i < 5; ++i) watchers.push_back(&Watch(""));
+  FakeCall& refused = Watch("");
+  EXPECT_THAT(refused.status(), HasStatus(Code::kResourceExhausted, "too many"));
+  for (FakeCall* watch : watchers) End(*watch);
+  FakeCall& again = Watch("");
+  EXPECT_FALSE(again.ended());
+  End(again);
 }
 
 TEST_F(HealthTest, EndsAParkedWatcherWithTheOthers) {

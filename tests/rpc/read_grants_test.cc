@@ -23,8 +23,8 @@ constexpr milliseconds kTimeout{1000};
 
 class TestReader final : public ReadGrants::Reader {
  public:
-  TestReader(std::string connection, bool is_stream)
-      : Reader(is_stream), connection_(std::move(connection)) {}
+  TestReader(std::string connection, ReaderKind kind)
+      : Reader(kind), connection_(std::move(connection)) {}
   std::string Connection() const override {
     ++asked_;
     return connection_;
@@ -40,8 +40,16 @@ class ReadGrantsTest : public ::testing::Test {
  protected:
   void Make(int total) { grants_.emplace(total, kTimeout); }
 
-  TestReader& Call(const std::string& connection) { return readers_.emplace_back(connection, false); }
-  TestReader& Stream(const std::string& connection) { return readers_.emplace_back(connection, true); }
+  TestReader& Call(const std::string& connection) {
+    return readers_.emplace_back(connection, ReaderKind::kCall);
+  }
+  TestReader& Stream(const std::string& connection) {
+    return readers_.emplace_back(connection, ReaderKind::kStream);
+  }
+
+  TestReader& Probe(const std::string& connection) {
+    return readers_.emplace_back(connection, ReaderKind::kProbe);
+  }
 
   // True: it was granted; else it is parked.
   bool Ask(TestReader& reader) {
@@ -255,7 +263,7 @@ TEST_F(ReadGrantsTest, CallAStreamLateForAnotherStream) {
   EXPECT_THAT(Late(), ElementsAre(&idle));
 }
 
-TEST_F(ReadGrantsTest, ForgetAllParkedCallsButNoStream) {
+TEST_F(ReadGrantsTest, ForgetAllParkedCallsButNoStreamAndNoProbe) {
   Make(1);
   TestReader& holder = Call("ipv4:10.0.0.1:1");
   EXPECT_TRUE(Ask(holder));
@@ -263,10 +271,12 @@ TEST_F(ReadGrantsTest, ForgetAllParkedCallsButNoStream) {
   TestReader& large = Call("ipv4:10.0.0.3:1");
   grants_->NoteSize(large, kSmallMessageBytes + 1);
   TestReader& stream = Stream("ipv4:10.0.0.4:1");
-  for (TestReader* reader : {&call, &large, &stream}) EXPECT_FALSE(Ask(*reader));
+  TestReader& probe = Probe("ipv4:10.0.0.5:1");
+  for (TestReader* reader : {&call, &large, &stream, &probe}) EXPECT_FALSE(Ask(*reader));
   EXPECT_THAT(grants_->ForgetParkedCalls(), ElementsAre(&call, &large));
-  EXPECT_EQ(grants_->usage().parked, 1);
-  EXPECT_THAT(Release(holder), ElementsAre(&stream));
+  EXPECT_EQ(grants_->usage().parked, 2);
+  EXPECT_THAT(Release(holder), ElementsAre(&probe));
+  EXPECT_THAT(Release(probe), ElementsAre(&stream));
 }
 
 TEST_F(ReadGrantsTest, ReachAnotherAddressPastTwoHundredConnectionsOfOne) {

@@ -173,6 +173,23 @@ TEST_F(ReadingTest, RefusesNewAndParkedCallsWhenTheServerDrains) {
   EXPECT_FALSE(service().Busy());
 }
 
+TEST_F(ReadingTest, LetsNoClientFillTheBudgetWithCallsThatWait) {
+  options().read_grants = 2;
+  options().max_queue_bytes = 1 << 20;
+  Start();
+  std::vector<FakeCall*> calls;
+  for (int i = 0; i < 100; ++i) calls.push_back(&Call(Method::kEvaluate, Port(1, i)));
+  for (int i = 0; i < 3; ++i) calls.push_back(&Call(Method::kEvaluateStream, Port(1, i)));
+  Poll();
+  EXPECT_LE(admission().held_bytes(), (512 << 10) + (24 << 10));
+  EXPECT_THAT(calls[99]->status(), HasStatus(Code::kResourceExhausted, "too many calls"));
+  EXPECT_GE(calls[99]->retry_after(), milliseconds(50));
+  EXPECT_THAT(calls[102]->status(), HasStatus(Code::kResourceExhausted, "too many calls"));
+  EXPECT_TRUE(Evaluate(PairOf(1000), Port(2, 1)).status().ok());
+  for (FakeCall* call : calls) call->Cancel();
+  Poll();
+}
+
 TEST_F(ReadingTest, SaysHowLongNoCallHasCome) {
   Start();
   FakeCall& call = Evaluate(PairOf(10));

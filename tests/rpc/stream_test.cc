@@ -12,8 +12,8 @@ namespace kldiv::server {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using testing::FakeCall;
+using ::testing::HasSubstr;
 using Code = absl::StatusCode;
 
 constexpr int64_t kQueued = 5 * 1024;  // elements: more than the tiles that are computed at once

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "server/base/mutex.h"
 #include "tests/rpc/service_fixture.h"
 
 namespace kldiv::server {
@@ -22,7 +23,7 @@ using Code = absl::StatusCode;
 class StressTest : public ServiceTest {
  protected:
   static constexpr int kClients = 4;
-  static constexpr int kCallsPerClient = 150;
+  static constexpr int kCallsPerClient = 80;
 
   StressTest() {
     options().read_grants = 3;
@@ -39,18 +40,22 @@ class StressTest : public ServiceTest {
   template <class WhileRunning>
   void Run(WhileRunning while_running) {
     Start(/*transport_threads=*/3, /*lanes=*/2);
-    std::atomic<bool> stop = false;
-    std::thread housekeeper([&] {
-      while (!stop.load()) {
+    std::thread housekeeper([this] {
+      MutexLock lock(mu_);
+      while (!stop_) {
         service().Tick(std::chrono::steady_clock::now());
-        std::this_thread::yield();
+        stopped_.WaitUntil(mu_, std::chrono::steady_clock::now() + milliseconds(1));
       }
     });
     std::vector<std::thread> clients;
     for (int i = 0; i < kClients; ++i) clients.emplace_back([this, i] { Client(i); });
     while_running();
     for (std::thread& client : clients) client.join();
-    stop.store(true);
+    {
+      MutexLock lock(mu_);
+      stop_ = true;
+    }
+    stopped_.NotifyAll();
     housekeeper.join();
   }
 
@@ -59,9 +64,12 @@ class StressTest : public ServiceTest {
     std::mt19937 random(static_cast<unsigned>(number));
     std::vector<FakeCall*> calls;
     for (int i = 0; i < kCallsPerClient; ++i) {
-      const std::string peer = "ipv4:10.0.0." + std::to_string(number % 2) + ":" + std::to_string(random() % 3);
+      const std::string peer =
+          "ipv4:10.0.0." + std::to_string(number % 2) + ":" + std::to_string(random() % 3);
       const int kind = static_cast<int>(random() % 10);
-      FakeCall& call = kind < 5 ? UnaryCall(random, peer) : kind < 7 ? BatchCall(random, peer) : Stream(random, peer);
+      FakeCall& call = kind < 5   ? UnaryCall(random, peer)
+                       : kind < 7 ? BatchCall(random, peer)
+                                  : Stream(random, peer);
       calls.push_back(&call);
       if (random() % 4 == 0) call.Cancel();
       if (calls.size() > 12) {
@@ -74,8 +82,9 @@ class StressTest : public ServiceTest {
 
   FakeCall& UnaryCall(std::mt19937& random, const std::string& peer) {
     const bool late = random() % 16 == 0;
-    FakeCall& call = Call(Method::kEvaluate, peer,
-                          late ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point::max());
+    FakeCall& call =
+        Call(Method::kEvaluate, peer,
+             late ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point::max());
     const int fate = static_cast<int>(random() % 16);
     if (fate > 0) call.Send(messages_[random() % messages_.size()]);
     if (fate == 1) call.HalfClose();
@@ -111,6 +120,9 @@ class StressTest : public ServiceTest {
     EXPECT_TRUE(ParseResponse(call).has_loss());
   }
 
+  Mutex mu_;
+  CondVar stopped_;
+  bool stop_ = false;  // guarded by mu_
   std::vector<v1::EvaluateRequest> requests_;
   std::vector<std::string> messages_;
 };
