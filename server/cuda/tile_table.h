@@ -37,7 +37,7 @@ constexpr numerics::DType DTypeFromCode(uint32_t code) {
 // The entry's dtypes and flags for a pair.
 constexpr uint8_t TileDTypes(const numerics::Formula& formula) {
   return static_cast<uint8_t>(DTypeCode(formula.input) | DTypeCode(formula.target) << 2 |
-                              DTypeCode(formula.output()) << 4);
+                              DTypeCode(Promote(formula.input, formula.target)) << 4);
 }
 constexpr uint8_t TileFlags(const numerics::Formula& formula, bool pointwise) {
   return static_cast<uint8_t>((formula.log_target ? kLogTarget : 0) |

@@ -37,6 +37,9 @@ class Lane {
   // An error is a fault of the device, whose name it carries: the outputs are then undefined and the
   // pieces may be evaluated again elsewhere.
   virtual absl::Status Run(std::span<const Piece> pieces) = 0;
+
+  // False for good when the device is lost: a Run would fail. From any thread.
+  virtual bool InService() const { return true; }
 };
 
 }  // namespace kldiv::server

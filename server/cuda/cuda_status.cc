@@ -1,0 +1,23 @@
+#include "server/cuda/cuda_status.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "server/observability/log.h"
+
+namespace kldiv::cuda {
+
+absl::Status CudaStatus(std::string_view call, cudaError_t error) {
+  if (error == cudaSuccess) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(absl::string_view(call.data(), call.size()), ": ",
+                                             cudaGetErrorName(error), " (", static_cast<int>(error), "), ",
+                                             cudaGetErrorString(error)));
+}
+
+void LogCudaFailure(std::string_view call, cudaError_t error) noexcept {
+  if (error == cudaSuccess) return;
+  server::Log(server::LogLevel::kWarning, "a CUDA resource could not be released",
+              {{"error", std::string(CudaStatus(call, error).message())}});
+}
+
+}  // namespace kldiv::cuda
