@@ -1,0 +1,166 @@
+// The kernel as nvcc compiles it, for each virtual architecture, equals the scalar reference to the bit: in
+// random company, at all lengths, for every dtype and formula, cut, and for `none`.
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "server/cuda/staging.h"
+#include "server/numerics/reduce.h"
+#include "tests/cuda/pair_set.h"
+#include "tests/ptx/executor.h"
+#include "tests/ptx/parser.h"
+
+namespace kldiv::ptx {
+namespace {
+
+using cuda::testing::kDTypes;
+using cuda::testing::PairSet;
+using numerics::DType;
+using numerics::Formula;
+using numerics::kTileElements;
+
+constexpr uint32_t kThreads = 256;  // of the kernel's blocks: a warp to a tile
+constexpr uint32_t kTilesPerBlock = kThreads / 32;
+constexpr size_t kAlignment = 256;  // cudaMalloc's
+
+// Memory as the device's, filled with what no result is.
+class AlignedBytes {
+ public:
+  explicit AlignedBytes(size_t bytes) : storage_(bytes + kAlignment, 0xff) {
+    const auto address = reinterpret_cast<uintptr_t>(storage_.data());
+    begin_ = storage_.data() + (kAlignment - address % kAlignment) % kAlignment;
+  }
+  uint8_t* begin() const { return begin_; }
+
+ private:
+  std::vector<uint8_t> storage_;
+  uint8_t* begin_;
+};
+
+// What a CUDA lane does, with the PTX in the device's place.
+class PtxLane : public server::Lane {
+ public:
+  PtxLane(const Module& module, int64_t batch_bytes)
+      : module_(module), sizes_(cuda::BufferSizesFor(batch_bytes)) {}
+
+  absl::Status Run(std::span<const server::Piece> pieces) override {
+    cuda::Cursor cursor;
+    while (cursor.piece < pieces.size()) {
+      cuda::Round round;
+      round.Plan(pieces, sizes_, cursor);
+      if (absl::Status status = Evaluate(round); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Evaluate(const cuda::Round& round) {
+    const AlignedBytes staging(static_cast<size_t>(round.staging_bytes()));
+    const AlignedBytes results(static_cast<size_t>(round.result_bytes()));
+    if (absl::Status status = round.Gather(staging.begin()); !status.ok()) return status;
+
+    // The tensors, the table, the sums and the losses are buffers of their own: a step from one into another
+    // fails.
+    uint8_t* table = staging.begin() + round.table_offset();
+    uint8_t* losses = results.begin() + round.pointwise_offset();
+    const auto tiles = static_cast<size_t>(round.tile_count());
+    Launch launch;
+    launch.kernel = "KlTiles";
+    launch.blocks = static_cast<uint32_t>((tiles + kTilesPerBlock - 1) / kTilesPerBlock);
+    launch.threads = kThreads;
+    launch.arguments = {Address(staging.begin()), Address(table), tiles, Address(results.begin()),
+                        Address(losses)};
+    launch.buffers = {{staging.begin(), static_cast<size_t>(round.table_offset()), false},
+                      {table, tiles * sizeof(cuda::Tile), false},
+                      {results.begin(), tiles * sizeof(double), true},
+                      {losses, static_cast<size_t>(round.result_bytes() - round.pointwise_offset()), true}};
+    launch.seed = ++launches_;
+    if (absl::Status status = Execute(module_, launch); !status.ok()) return status;
+    round.Scatter(results.begin());
+    return absl::OkStatus();
+  }
+
+  static uint64_t Address(const uint8_t* begin) { return reinterpret_cast<uintptr_t>(begin); }
+
+  const Module& module_;
+  const cuda::BufferSizes sizes_;
+  uint64_t launches_ = 0;
+};
+
+// The parameter is the architecture.
+class KernelPtx : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override {
+    const std::string path =
+        std::string(KLDIV_PTX_FOLDER) + "/kl_kernel_" + std::to_string(GetParam()) + ".ptx";
+    std::ifstream file(path);
+    ASSERT_TRUE(file.is_open()) << path;
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    absl::StatusOr<Module> module = Parse(text);
+    ASSERT_TRUE(module.ok()) << module.status();
+    module_ = std::make_unique<Module>(*std::move(module));
+  }
+
+  void Check(const PairSet& pairs, const std::vector<server::Piece>& pieces,
+             int64_t batch_bytes = int64_t{1} << 24) {
+    PtxLane lane(*module_, batch_bytes);
+    ASSERT_EQ(lane.Run(pieces), absl::OkStatus());
+    EXPECT_EQ(pairs.Difference(), "");
+  }
+
+  std::unique_ptr<Module> module_;
+  std::mt19937_64 random_{static_cast<uint64_t>(GetParam())};
+};
+INSTANTIATE_TEST_SUITE_P(Compute, KernelPtx, ::testing::Values(75, 80, 90, 100, 120),
+                         ::testing::PrintToStringParamName());
+
+TEST_P(KernelPtx, EqualsTheReferenceInRandomCompany) {
+  PairSet pairs;
+  for (int i = 0; i < 300; ++i) {
+    const auto elements = static_cast<int64_t>(random_() % 40 == 0 ? random_() % 4000 : random_() % 200);
+    pairs.AddRandom(random_, kldiv::testing::RandomFormula(random_), elements, random_() % 3 == 0,
+                    i % 3 == 0 ? 0 : 40);
+  }
+  Check(pairs, pairs.Pieces());
+}
+
+TEST_P(KernelPtx, EqualsTheReferenceForEveryFormula) {
+  PairSet pairs;
+  for (const DType input : kDTypes) {
+    for (const DType target : kDTypes) {
+      for (int choice = 0; choice < 8; ++choice) {
+        pairs.AddRandom(random_, {input, target, (choice & 1) != 0, (choice & 2) != 0}, 203,
+                        (choice & 4) != 0, 20);
+      }
+    }
+  }
+  Check(pairs, pairs.Pieces());
+}
+
+TEST_P(KernelPtx, EqualsTheReferenceAtLengthsAroundEveryStep) {
+  PairSet pairs;
+  for (const DType dtype : kDTypes) {
+    for (const int64_t step : {4, 128, 256, 512, 1024, 2048}) {
+      for (int64_t n = step - 1; n <= step + 1; ++n)
+        pairs.AddRandom(random_, {dtype, dtype}, n, n % 2 == 0, 60);
+    }
+  }
+  Check(pairs, pairs.Pieces());
+}
+
+TEST_P(KernelPtx, EqualsTheReferenceForPairsCutIntoManyRounds) {
+  PairSet pairs;
+  for (int i = 0; i < 4; ++i) {
+    pairs.AddRandom(random_, kldiv::testing::RandomFormula(random_),
+                    2000 + static_cast<int64_t>(random_() % 4000), i % 2 == 0, 50);
+  }
+  Check(pairs, pairs.CutPieces(random_), /*batch_bytes=*/1);
+}
+
+}  // namespace
+}  // namespace kldiv::ptx
