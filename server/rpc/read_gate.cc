@@ -4,18 +4,18 @@
 
 namespace kldiv::server {
 
-ReadGate::Answer ReadGate::Ask(GateReader& reader, TimePoint now) {
+ReadGate::Outcome ReadGate::Ask(GateReader& reader, TimePoint now) {
   {
     MutexLock lock(mu_);
     if (!grants_.Take(reader, now)) {
-      if (grants_.ParkedBySame(reader) >= max_parked_) return Answer::kRefused;
+      if (grants_.ParkedBySame(reader) >= max_parked_) return Outcome::kRefused;
       reader.OnParking();
       grants_.Park(reader);
-      return Answer::kParked;
+      return Outcome::kParked;
     }
   }
   reader.StartRead();
-  return Answer::kReading;
+  return Outcome::kReading;
 }
 
 void ReadGate::Release(GateReader& reader, int64_t bytes, TimePoint now) {

@@ -55,13 +55,13 @@ class ReadGate {
   ReadGate(int grants, std::chrono::milliseconds read_timeout, int max_parked)
       : max_parked_(max_parked), grants_(grants, read_timeout) {}
 
-  enum class Answer : uint8_t {
+  enum class Outcome : uint8_t {
     kReading,
     kParked,
     kRefused,  // its client has too many that wait: it will not read
   };
   // Starts the reader's Read, now or when it is granted, unless Forget or OnReadRefused comes first.
-  Answer Ask(GateReader& reader, TimePoint now);
+  Outcome Ask(GateReader& reader, TimePoint now);
 
   // After the read has ended, when what it brought is charged elsewhere or gone: gives the grant back.
   // `bytes`: size of the message that came, 0 when none did.

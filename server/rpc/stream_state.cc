@@ -265,7 +265,7 @@ void StreamState::ReadNext() {
   }
   read_state_ = ReadState::kAsked;
   reads_.fetch_add(1);
-  if (context_.gate.Ask(*this, Clock::now()) != ReadGate::Answer::kRefused) return;
+  if (context_.gate.Ask(*this, Clock::now()) != ReadGate::Outcome::kRefused) return;
   read_state_ = ReadState::kNone;
   BeginEnd(TooManyWaiting());
 }

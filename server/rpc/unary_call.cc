@@ -16,13 +16,13 @@ UnaryCall::UnaryCall(ServiceContext& context, Call& call, Ticket ticket, ReaderK
 
 void UnaryCall::Start() {
   switch (context_.gate.Ask(*this, call_.started_at())) {
-    case ReadGate::Answer::kReading:
+    case ReadGate::Outcome::kReading:
       return;
-    case ReadGate::Answer::kParked:
+    case ReadGate::Outcome::kParked:
       // A drain that began meanwhile has looked for parked calls already.
       if (kind_ == ReaderKind::kCall && context_.refusing() && context_.gate.Forget(*this)) OnReadRefused();
       return;
-    case ReadGate::Answer::kRefused:
+    case ReadGate::Outcome::kRefused:
       Count(context_.counters.shed_calls);
       return call_.Finish(TooManyWaiting(), RetryAfter());
   }

@@ -52,7 +52,7 @@ void WatchState::Start() {
   call_.NotifyOnCancel();
   const auto watchers = static_cast<int64_t>(context_.watchers.Add(shared_from_this()));
   if (watchers > context_.max_watchers()) return End(TooManyWatchers());
-  if (context_.gate.Ask(*this, call_.started_at()) == ReadGate::Answer::kRefused) End(TooManyWaiting());
+  if (context_.gate.Ask(*this, call_.started_at()) == ReadGate::Outcome::kRefused) End(TooManyWaiting());
 }
 
 void WatchState::OnMessage(std::optional<Message> message) {
