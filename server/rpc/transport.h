@@ -78,15 +78,16 @@ class CallHandler {
   // Call::NotifyOnCancel, and only before OnDone. Finish is still owed.
   virtual void OnCancelled() = 0;
 
-  // The last event: Finish was called, its status has left or cannot leave, nothing is under way. The call and
-  // the handler are destroyed when it returns.
+  // The last event: Finish was called, its status has left or cannot leave, nothing is under way. The call
+  // and the handler are destroyed when it returns.
   virtual void OnDone() = 0;
 };
 
 // One call, the transport's side. Read, Write, Finish, NotifyOnCancel and Abort may be called from any
 // thread between the call's start and OnDone; they never call the handler back before they return. Whoever
 // calls must know that OnDone has not come: it never comes before Finish, nor while a Read or a Write is
-// under way. Sending (Write, Finish) and receiving (Read, NotifyOnCancel) may each be done by one thread at a time.
+// under way. Sending (Write, Finish) and receiving (Read, NotifyOnCancel) may each be done by one thread at a
+// time.
 class Call {
  public:
   virtual ~Call() = default;
@@ -111,14 +112,17 @@ class Call {
   // Ends the call, exactly once: with an answer (a unary call's), or with a status. `retry_after` > 0 becomes
   // the trailing metadata `grpc-retry-pushback-ms`. OnDone follows.
   virtual void Finish(Answer answer) = 0;
-  virtual void Finish(const absl::Status& status, std::chrono::milliseconds retry_after = {}) = 0;
+  virtual void Finish(const absl::Status& status, std::chrono::milliseconds retry_after) = 0;
+  void Finish(const absl::Status& status) { Finish(status, std::chrono::milliseconds(0)); }
 
-  // From now on OnCancelled tells of a cancel. Costs an operation: for calls that wait. At most once, before Finish.
+  // From now on OnCancelled tells of a cancel. Costs an operation: for calls that wait. At most once, before
+  // Finish.
   virtual void NotifyOnCancel() = 0;
 
   // Ends the exchange at once with `status`, whatever is under way: reads and writes then end as failed, and
-  // what was to be sent is dropped. For a peer that does not send or take what it should. Finish is still owed
-  // if it was not called; what it says no longer matters. May be called several times; the first one counts.
+  // what was to be sent is dropped. For a peer that does not send or take what it should. Finish is still
+  // owed if it was not called; what it says no longer matters. May be called several times; the first one
+  // counts.
   virtual void Abort(const absl::Status& status) = 0;
 };
 
@@ -127,7 +131,8 @@ class Service {
  public:
   virtual ~Service() = default;
 
-  // A call has come, with its headers. `call` outlives the handler. The service may already Read or Finish in here.
+  // A call has come, with its headers. `call` outlives the handler. The service may already Read or Finish in
+  // here.
   virtual std::unique_ptr<CallHandler> OnCall(Call& call) = 0;
 };
 
