@@ -1,14 +1,15 @@
-// What the library costs beside a client that sends and receives raw buffers, over a server whose address is
-// in KLDIV_SERVER. Compare medians of interleaved repetitions:
-//
-//     client_benchmark --benchmark_repetitions=11 --benchmark_enable_random_interleaving
-//         --benchmark_report_aggregates_only
-#include <benchmark/benchmark.h>
+// What the library costs beside a client that sends and receives raw buffers, over the server whose address
+// is in KLDIV_SERVER (default 127.0.0.1:50051). The clients take turns call by call, so that a noisy machine
+// disturbs all of them alike; medians are compared.
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/client_unary_call.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <future>
 #include <string>
 #include <vector>
@@ -79,53 +80,73 @@ class RawClient {
   grpc::ByteBuffer request_;
 };
 
-void RawBlocking(benchmark::State& state) {
-  const OwnedPair owned(state.range(0));
-  RawClient client(owned.pair());
-  for (auto _ : state) {
-    if (!client.Blocking()) state.SkipWithError("the call failed");
+// A way to call, and how long each of its calls took.
+struct Contender {
+  std::string name;
+  std::function<bool()> call;
+  std::vector<double> microseconds = {};
+
+  double Median() {
+    const auto middle = microseconds.begin() + static_cast<std::ptrdiff_t>(microseconds.size() / 2);
+    std::nth_element(microseconds.begin(), middle, microseconds.end());
+    return *middle;
   }
+};
+
+bool Compare(int64_t elements, int rounds, std::vector<Contender> contenders) {
+  for (int round = 0; round < rounds; ++round) {
+    for (Contender& contender : contenders) {
+      const auto start = std::chrono::steady_clock::now();
+      if (!contender.call()) {
+        std::fprintf(stderr, "%s failed\n", contender.name.c_str());
+        return false;
+      }
+      const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - start;
+      if (round >= rounds / 10) contender.microseconds.push_back(took.count());
+    }
+  }
+  const double raw = contenders[0].Median();
+  for (Contender& contender : contenders) {
+    std::printf("%7lld elements  %-14s %8.1f us, speed %.3f\n", static_cast<long long>(elements),
+                contender.name.c_str(), contender.Median(), raw / contender.Median());
+  }
+  return true;
 }
 
-void LibraryBlocking(benchmark::State& state) {
-  const OwnedPair owned(state.range(0));
+// One after the other: gRPC's and the library's threads for asynchronous calls take part in all calls of a
+// process.
+bool CompareBlocking(int64_t elements, int rounds) {
+  const OwnedPair owned(elements);
+  RawClient raw(owned.pair());
   const auto client = *Client::Create({.server = Server()});
-  for (auto _ : state) {
-    if (!client->Evaluate(owned.pair()).ok()) state.SkipWithError("the call failed");
-  }
+  return Compare(elements, rounds,
+                 {{"raw blocking", [&] { return raw.Blocking(); }},
+                  {"Evaluate", [&] { return client->Evaluate(owned.pair()).ok(); }}});
 }
 
-void RawCallback(benchmark::State& state) {
-  const OwnedPair owned(state.range(0));
-  RawClient client(owned.pair());
-  for (auto _ : state) {
-    if (!client.Callback()) state.SkipWithError("the call failed");
-  }
+bool CompareOne(int64_t elements, int rounds, const char* name, const std::function<bool()>& call) {
+  return Compare(elements, rounds, {{name, call}});
 }
 
-void LibraryFuture(benchmark::State& state) {
-  const OwnedPair owned(state.range(0));
-  const auto client = *Client::Create({.server = Server()});
-  for (auto _ : state) {
-    if (!client->EvaluateFuture(owned.pair()).get().ok()) state.SkipWithError("the call failed");
+bool MeasureAsynchronous(int64_t elements, int rounds) {
+  const OwnedPair owned(elements);
+  {
+    const auto client = *Client::Create({.server = Server()});
+    if (!CompareOne(elements, rounds, "EvaluateFuture",
+                    [&] { return client->EvaluateFuture(owned.pair()).get().ok(); })) {
+      return false;
+    }
   }
+  RawClient raw(owned.pair());
+  return CompareOne(elements, rounds, "raw callback", [&] { return raw.Callback(); });
 }
-
-void Encoding(benchmark::State& state) {
-  const OwnedPair owned(state.range(0));
-  for (auto _ : state) {
-    internal::LentMemory memory;
-    benchmark::DoNotOptimize(internal::ToByteBuffer(internal::EncodePair(owned.pair(), 0, 0), memory));
-  }
-}
-
-BENCHMARK(RawBlocking)->Arg(1000)->Arg(100'000)->UseRealTime();
-BENCHMARK(LibraryBlocking)->Arg(1000)->Arg(100'000)->UseRealTime();
-BENCHMARK(LibraryFuture)->Arg(1000)->UseRealTime();
-BENCHMARK(RawCallback)->Arg(1000)->UseRealTime();
-BENCHMARK(Encoding)->Arg(1000);
 
 }  // namespace
 }  // namespace kldiv
 
-BENCHMARK_MAIN();
+int main() {
+  return kldiv::CompareBlocking(1000, 5000) && kldiv::CompareBlocking(100'000, 2000) &&
+                 kldiv::MeasureAsynchronous(1000, 5000)
+             ? 0
+             : 1;
+}

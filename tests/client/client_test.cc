@@ -42,8 +42,8 @@ struct OwnedPair {
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
 TEST(Client, SendsAPairAsItIsAndReturnsTheLoss) {
-  FakeServer server;
   v1::EvaluateRequest seen;
+  FakeServer server;
   server.evaluate = [&](grpc::ServerContext&, const v1::EvaluateRequest& request,
                         v1::EvaluateResponse& response) {
     seen = request;
@@ -149,8 +149,8 @@ TEST(Client, RefusesAnAnswerWithoutALoss) {
 }
 
 TEST(Client, GivesACallThirtySecondsUnlessToldOtherwise) {
-  FakeServer server;
   std::chrono::system_clock::time_point deadline;
+  FakeServer server;
   server.evaluate = [&](grpc::ServerContext& context, const v1::EvaluateRequest&,
                         v1::EvaluateResponse& response) {
     deadline = context.deadline();
@@ -168,8 +168,8 @@ TEST(Client, GivesACallThirtySecondsUnlessToldOtherwise) {
 }
 
 TEST(Client, EndsACallAtItsDeadline) {
-  FakeServer server;
   absl::Notification over;
+  FakeServer server;
   server.evaluate = [&](grpc::ServerContext&, const v1::EvaluateRequest&, v1::EvaluateResponse&) {
     over.WaitForNotification();
     return grpc::Status::OK;
@@ -335,8 +335,8 @@ TEST(Client, RefusesABatchAnswerOfAnotherSize) {
 }
 
 TEST(Client, CancelsOutstandingCallsWhenItGoesAndCallsBack) {
-  FakeServer server;
   absl::Notification arrived, over;
+  FakeServer server;
   server.evaluate = [&](grpc::ServerContext&, const v1::EvaluateRequest&, v1::EvaluateResponse&) {
     arrived.Notify();
     over.WaitForNotification();

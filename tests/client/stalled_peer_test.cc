@@ -90,7 +90,15 @@ class Calls {
     }
   }
 
-  std::vector<std::future<absl::StatusOr<Evaluation>>>& futures() { return futures_; }
+  // How many have not ended a second after their deadlines: those that gRPC is writing to the socket.
+  int HeldUp() {
+    const auto moment = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+    int held_up = 0;
+    for (auto& future : futures_) {
+      if (future.wait_until(moment) == std::future_status::timeout) ++held_up;
+    }
+    return held_up;
+  }
   void ExpectThatAllEnd() {
     for (auto& future : futures_) {
       ASSERT_EQ(future.wait_for(std::chrono::seconds(60)), std::future_status::ready);
@@ -108,15 +116,14 @@ class Calls {
 TEST(StalledPeer, IsGivenUpAndThenItsCallsEnd) {
   const StalledPeer peer(/*unix_domain=*/false);
   Calls calls(peer.address());
-  // Its deadline has passed, but it is in the socket, and ends with the connection.
-  EXPECT_EQ(calls.futures()[0].wait_for(std::chrono::seconds(2)), std::future_status::timeout);
+  EXPECT_GT(calls.HeldUp(), 0);
   calls.ExpectThatAllEnd();
 }
 
 TEST(StalledPeer, OnAUnixSocketHoldsACallUntilItGoes) {
   auto peer = std::make_unique<StalledPeer>(/*unix_domain=*/true);
   Calls calls(peer->address());
-  EXPECT_EQ(calls.futures()[0].wait_for(std::chrono::seconds(2)), std::future_status::timeout);
+  EXPECT_GT(calls.HeldUp(), 0);
   peer.reset();
   calls.ExpectThatAllEnd();
 }

@@ -41,6 +41,10 @@ class StreamTest : public ::testing::Test {
     return *client_->OpenStream();
   }
 
+  // What the server's functions use, and outlives them.
+  absl::Notification arrived_, ended_, over_;
+  std::atomic<int> calls_ = 0;
+
   FakeServer server_;
   std::unique_ptr<Client> client_;
 };
@@ -160,10 +164,8 @@ TEST_F(StreamTest, EndsWhenAnAnswerBelongsToNoPair) {
 }
 
 TEST_F(StreamTest, IsOpenedAgainAfterTheServerHasEndedItIdle) {
-  std::atomic<int> calls = 0;
-  absl::Notification ended;
-  server_.evaluate_stream = [&](grpc::ServerContext&, FakeServer::ServerStream& stream) {
-    const int call = ++calls;
+  server_.evaluate_stream = [this](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    const int call = ++calls_;
     for (v1::EvaluateRequest request; stream.Read(&request);) {
       stream.Write(Answer(request));
       if (call == 1) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "idle");
@@ -189,9 +191,8 @@ TEST_F(StreamTest, IsOpenedAgainAfterTheServerHasEndedItIdle) {
 }
 
 TEST_F(StreamTest, SaysOfAPairThatWasOnItsWayToAnIdleEndThatItWasNotRead) {
-  std::atomic<int> calls = 0;
-  server_.evaluate_stream = [&](grpc::ServerContext&, FakeServer::ServerStream& stream) {
-    if (++calls == 1) {
+  server_.evaluate_stream = [this](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    if (++calls_ == 1) {
       v1::EvaluateRequest request;
       stream.Read(&request);  // Accepted by nobody.
       return grpc::Status(grpc::StatusCode::UNAVAILABLE, "idle");
@@ -212,21 +213,20 @@ TEST_F(StreamTest, SaysOfAPairThatWasOnItsWayToAnIdleEndThatItWasNotRead) {
 }
 
 TEST_F(StreamTest, CancelsItsCallWhenItIsDestroyed) {
-  absl::Notification arrived, ended;
-  server_.evaluate_stream = [&](grpc::ServerContext& context, FakeServer::ServerStream& stream) {
+  server_.evaluate_stream = [this](grpc::ServerContext& context, FakeServer::ServerStream& stream) {
     v1::EvaluateRequest request;
     stream.Read(&request);
-    arrived.Notify();
+    arrived_.Notify();
     EXPECT_FALSE(stream.Read(&request));
     EXPECT_TRUE(context.IsCancelled());
-    ended.Notify();
+    ended_.Notify();
     return grpc::Status::OK;
   };
   auto stream = Open();
   ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
-  arrived.WaitForNotification();
+  arrived_.WaitForNotification();
   stream.reset();
-  EXPECT_TRUE(ended.WaitForNotificationWithTimeout(absl::Seconds(60)));
+  EXPECT_TRUE(ended_.WaitForNotificationWithTimeout(absl::Seconds(60)));
 }
 
 TEST_F(StreamTest, OutlivesItsClient) {
@@ -266,16 +266,15 @@ TEST_F(StreamTest, CarriesManyPairsFromAWriterToAReader) {
 }
 
 TEST_F(StreamTest, EndsAtItsDeadline) {
-  absl::Notification over;
-  server_.evaluate_stream = [&](grpc::ServerContext&, FakeServer::ServerStream&) {
-    over.WaitForNotification();
+  server_.evaluate_stream = [this](grpc::ServerContext&, FakeServer::ServerStream&) {
+    over_.WaitForNotification();
     return grpc::Status::OK;
   };
   Open();
   const auto stream = *client_->OpenStream({.timeout = std::chrono::milliseconds(50)});
   ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
   EXPECT_EQ(stream->Read().status().code(), absl::StatusCode::kDeadlineExceeded);
-  over.Notify();
+  over_.Notify();
 }
 
 }  // namespace
