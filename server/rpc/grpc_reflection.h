@@ -3,7 +3,8 @@
 
 namespace kldiv::server {
 
-// Servers built from now on answer grpc.reflection: which services there are, and what their messages look like.
+// Servers built from now on answer grpc.reflection: which services there are, and what their messages look
+// like.
 void EnableReflection();
 
 }  // namespace kldiv::server
