@@ -43,8 +43,7 @@ cudaError_t DestroyStream(cudaStream_t handle) {
   if (stream == nullptr || stream != handle) return cudaErrorInvalidResourceHandle;
   stream->destroyed = true;
   if (stream->pending.empty()) {
-    std::erase(runtime.streams, stream);
-    delete stream;
+    RemoveStream(runtime, stream);
   }
   return cudaSuccess;
 }

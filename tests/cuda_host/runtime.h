@@ -37,6 +37,8 @@ struct Runtime {
   Faults faults;
   MemoryTable memory;
   std::vector<cudaStream_t> streams;  // the destroyed ones too, as long as they have operations
+  std::vector<OperationRef>
+      departed;  // the last operations of streams that are gone: waiting for a device orders them
   std::set<cudaEvent_t> events;
   int64_t pageable_async_copies = 0;
   std::string last_kernel_fault;
@@ -58,6 +60,9 @@ struct Runtime {
 
 // The stream behind a handle of the calling thread's device; null when there is none. Needs mutex.
 cudaStream_t FindStream(Runtime& runtime, cudaStream_t handle);
+
+// Forgets a stream without pending operations, which has been destroyed. Needs mutex.
+void RemoveStream(Runtime& runtime, cudaStream_t stream);
 
 // Appends an operation to the stream, after `also_after` too, if that is not null. Null when the stream is
 // gone.

@@ -57,8 +57,7 @@ void Finish(Runtime& runtime, cudaStream_t stream, Operation& operation, cudaErr
   operation.after.clear();
   stream->pending.pop_front();
   if (stream->destroyed && stream->pending.empty()) {
-    std::erase(runtime.streams, stream);
-    delete stream;
+    RemoveStream(runtime, stream);
   }
   runtime.changed.NotifyAll();
 }
@@ -126,6 +125,12 @@ cudaStream_t FindStream(Runtime& runtime, cudaStream_t handle) {
   }
   const auto at = std::find(runtime.streams.begin(), runtime.streams.end(), handle);
   return at != runtime.streams.end() && !handle->destroyed ? handle : nullptr;
+}
+
+void RemoveStream(Runtime& runtime, cudaStream_t stream) {
+  if (stream->last) runtime.departed.push_back(stream->last);
+  std::erase(runtime.streams, stream);
+  delete stream;
 }
 
 OperationRef Enqueue(cudaStream_t handle, std::function<cudaError_t()> execute,
@@ -199,6 +204,9 @@ cudaError_t WaitForDevice(int device) {
   std::vector<OperationRef> all;
   {
     const UnseenLock lock(runtime.mutex);
+    for (const OperationRef& operation : runtime.departed) {
+      if (operation->device == device) all.push_back(operation);
+    }
     for (cudaStream_t stream : runtime.streams) {
       if (stream->device == device && stream->last) all.push_back(stream->last);
     }
