@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "proto/wire/decode.h"
@@ -46,12 +47,12 @@ void FinishPair(TaskPair& pair) {
 
 Batcher::~Batcher() {
   assert(closed_);
-  assert(queue_.waiting_pairs() == 0);
+  assert(queue_.waiting_pairs() == 0 && queue_.set_aside_pieces() == 0);
 }
 
 void Batcher::Enqueue(std::unique_ptr<Task> task) {
   task->Begin(Clock::now());
-  int lanes = 0;
+  WakeUps lanes;
   {
     MutexLock lock(mu_);
     assert(!closed_);
@@ -62,21 +63,45 @@ void Batcher::Enqueue(std::unique_ptr<Task> task) {
   Wake(lanes);
 }
 
-bool Batcher::NextBatch(const BatchQueue::Demand& demand, Batch& batch) {
+void Batcher::AddLanes(LaneKind kind, int count) {
+  MutexLock lock(mu_);
+  GroupOf(kind).lanes += count;
+}
+
+BatchQueue::Demand Batcher::Effective(const BatchQueue::Demand& demand) const {
+  BatchQueue::Demand effective = demand;
+  effective.lanes = std::max(demand.lanes, cpu_.lanes + cuda_.lanes);
+  if (cpu_.lanes == 0) effective.min_elements = 0;  // nobody else would take it
+  return effective;
+}
+
+// A batch on a device may come back for CPU lanes.
+bool Batcher::Finished(LaneKind kind) const {
+  return closed_ && (kind == LaneKind::kCuda || cpu_.lanes == 0 || cuda_under_way_ == 0);
+}
+
+bool Batcher::NextBatch(const BatchQueue::Demand& demand, Batch& batch, const Lane* lane) {
   assert(batch.pieces.empty() && batch.dropped.empty());
   while (batch.pieces.empty()) {
-    int lanes = 0;
+    WakeUps lanes;
     {
       MutexLock lock(mu_);
-      while (!queue_.HasWork(demand.kind)) {
-        if (closed_) return false;
-        ++idle_lanes_;
-        work_.Wait(mu_);
-        --idle_lanes_;
-        waking_lanes_ = std::max(0, waking_lanes_ - 1);
+      Group& group = GroupOf(demand.kind);
+      if (demand.kind == LaneKind::kCuda) cuda_min_elements_ = demand.min_elements;
+      for (;;) {
+        if (lane != nullptr && !lane->InService()) return false;
+        if (queue_.HasWork(demand.kind, Effective(demand).min_elements)) break;
+        if (Finished(demand.kind)) return false;
+        ++group.idle;
+        WorkOf(demand.kind).Wait(mu_);
+        --group.idle;
+        group.waking = std::max(0, group.waking - 1);
       }
-      queue_.Take(demand, Clock::now(), batch);
-      if (!batch.pieces.empty()) ++batches_;
+      queue_.Take(Effective(demand), Clock::now(), batch);
+      if (!batch.pieces.empty()) {
+        ++group.batches;
+        if (demand.kind == LaneKind::kCuda) ++cuda_under_way_;
+      }
       lanes = LanesToWake();
     }
     Wake(lanes);
@@ -85,7 +110,63 @@ bool Batcher::NextBatch(const BatchQueue::Demand& demand, Batch& batch) {
   return true;
 }
 
+bool Batcher::RemoveLostLane(LaneKind kind) {
+  WakeUps lanes;
+  bool last = false;
+  {
+    MutexLock lock(mu_);
+    --GroupOf(kind).lanes;
+    last = cpu_.lanes + cuda_.lanes == 0;
+    lanes = LanesToWake();  // it may have been woken for work that it does not take
+  }
+  WorkOf(kind).NotifyAll();
+  Wake(lanes);
+  return last;
+}
+
+void Batcher::FailUntilClosed(LaneKind kind) {
+  const BatchQueue::Demand everything{kind, std::numeric_limits<int64_t>::max()};
+  Batch batch;
+  while (NextBatch(everything, batch)) {
+    absl::Status fault;
+    {
+      MutexLock lock(mu_);
+      fault = last_fault_;
+    }
+    Complete(batch, fault.ok() ? absl::UnavailableError("no device is left in service") : fault);
+  }
+}
+
+bool Batcher::SetAside(const Batch& batch, const absl::Status& status) {
+  if (batch.kind == LaneKind::kCpu && status.ok()) return false;
+  WakeUps lanes;
+  bool retry = false;
+  bool closed = false;
+  {
+    MutexLock lock(mu_);
+    if (batch.kind == LaneKind::kCuda) --cuda_under_way_;
+    if (!status.ok()) {
+      ++failed_batches_;
+      last_fault_ = status;
+      retry = batch.kind == LaneKind::kCuda && cpu_.lanes > 0;
+    }
+    if (retry) {
+      ++retried_batches_;
+      queue_.SetAside(batch);
+    }
+    lanes = LanesToWake();
+    closed = closed_;
+  }
+  if (closed) cpu_work_.NotifyAll();  // those that waited for it
+  Wake(lanes);
+  return retry;
+}
+
 void Batcher::Complete(Batch& batch, const absl::Status& status) {
+  if (SetAside(batch, status)) {
+    batch.Clear();
+    return;
+  }
   const int64_t compute_ns = Nanoseconds(Clock::now() - batch.started_at);
   const auto batch_pairs = static_cast<int32_t>(batch.parts.size());
   size_t finished = 0;  // pairs of the task at hand
@@ -111,7 +192,8 @@ void Batcher::Close() {
     MutexLock lock(mu_);
     closed_ = true;
   }
-  work_.NotifyAll();
+  cpu_work_.NotifyAll();
+  cuda_work_.NotifyAll();
 }
 
 Batcher::Counters Batcher::counters() const {
@@ -122,10 +204,15 @@ Batcher::Counters Batcher::counters() const {
   counters.failed_pairs = failed_pairs_.load(kRelaxed);
   MutexLock lock(mu_);
   counters.enqueued_pairs = enqueued_pairs_;
-  counters.batches = batches_;
-  counters.waiting_pairs = queue_.waiting_pairs();
-  counters.waiting_bytes = queue_.waiting_bytes();
-  counters.idle_lanes = idle_lanes_;
+  counters.batches = cpu_.batches + cuda_.batches;
+  counters.cuda_batches = cuda_.batches;
+  counters.failed_batches = failed_batches_;
+  counters.retried_batches = retried_batches_;
+  counters.cpu_lanes = cpu_.lanes;
+  counters.cuda_lanes = cuda_.lanes;
+  counters.waiting_pairs = queue_.waiting_pairs() + queue_.set_aside_pieces();
+  counters.waiting_bytes = queue_.waiting_bytes() + queue_.set_aside_bytes();
+  counters.idle_lanes = cpu_.idle + cuda_.idle;
   return counters;
 }
 
@@ -161,19 +248,32 @@ void Batcher::FinishPairs(Task& task, size_t pairs) {
   task.Done(std::unique_ptr<Task>(&task));
 }
 
-int Batcher::LanesToWake() {
-  if (queue_.waiting_pairs() == 0) return 0;
-  // More lanes than shares would find nothing. One that is on its way counts; each wakes more when it leaves
-  // work behind.
-  const int64_t shares = 1 + queue_.waiting_bytes() / BatchQueue::kMinShareBytes;
-  const int lanes = static_cast<int>(std::min<int64_t>(idle_lanes_, shares)) - waking_lanes_;
-  if (lanes <= 0) return 0;
-  waking_lanes_ += lanes;
+// Devices first: they ask for a least amount, so what they may take is worth their while.
+Batcher::WakeUps Batcher::LanesToWake() {
+  WakeUps lanes;
+  const int64_t bytes = queue_.waiting_bytes() + queue_.set_aside_bytes();
+  int64_t shares = 1 + bytes / BatchQueue::kMinShareBytes;
+  const int64_t min_elements = cpu_.lanes == 0 ? 0 : cuda_min_elements_;
+  if (queue_.HasWork(LaneKind::kCuda, min_elements)) {
+    lanes.cuda = LanesToWake(shares, cuda_);
+    shares = std::max<int64_t>(queue_.set_aside_bytes() > 0 ? 1 : 0, shares - cuda_.waking);
+  }
+  if (queue_.HasWork(LaneKind::kCpu)) lanes.cpu = LanesToWake(shares, cpu_);
   return lanes;
 }
 
-void Batcher::Wake(int lanes) {
-  for (; lanes > 0; --lanes) work_.NotifyOne();
+// More lanes than shares would find nothing. One that is on its way counts; each wakes more when it leaves
+// work behind.
+int Batcher::LanesToWake(int64_t shares, Group& group) {
+  const int lanes = static_cast<int>(std::min<int64_t>(group.idle, shares)) - group.waking;
+  if (lanes <= 0) return 0;
+  group.waking += lanes;
+  return lanes;
+}
+
+void Batcher::Wake(const WakeUps& lanes) {
+  for (int i = 0; i < lanes.cuda; ++i) cuda_work_.NotifyOne();
+  for (int i = 0; i < lanes.cpu; ++i) cpu_work_.NotifyOne();
 }
 
 }  // namespace kldiv::server

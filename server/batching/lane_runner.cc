@@ -16,24 +16,24 @@ void NameThisThread(LaneKind kind, size_t index) {
   pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
 }
 
-void RunLane(Batcher& batcher, Lane& lane, const BatchQueue::Demand& demand) {
-  Batch batch;
-  while (batcher.NextBatch(demand, batch)) batcher.Complete(batch, lane.Run(batch.pieces));
-}
-
 }  // namespace
 
-LaneRunner::LaneRunner(Batcher& batcher, LaneKind kind, std::vector<std::unique_ptr<Lane>> lanes,
-                       int64_t max_batch_bytes)
-    : lanes_(std::move(lanes)) {
-  const BatchQueue::Demand demand{kind, max_batch_bytes, static_cast<int>(lanes_.size())};
+LaneRunner::LaneRunner(Batcher& batcher, const Options& options, std::vector<std::unique_ptr<Lane>> lanes)
+    : batcher_(batcher), options_(options), lanes_(std::move(lanes)) {
+  batcher_.AddLanes(options_.kind, static_cast<int>(lanes_.size()));
   threads_.reserve(lanes_.size());
-  for (size_t i = 0; i < lanes_.size(); ++i) {
-    threads_.emplace_back([&batcher, &lane = *lanes_[i], demand, i] {
-      NameThisThread(demand.kind, i);
-      RunLane(batcher, lane, demand);
-    });
-  }
+  for (size_t i = 0; i < lanes_.size(); ++i) threads_.emplace_back([this, i] { RunLane(*lanes_[i], i); });
+}
+
+void LaneRunner::RunLane(Lane& lane, size_t index) {
+  NameThisThread(options_.kind, index);
+  const BatchQueue::Demand demand{options_.kind, options_.max_batch_bytes, static_cast<int>(lanes_.size()),
+                                  options_.min_elements};
+  Batch batch;
+  while (batcher_.NextBatch(demand, batch, &lane)) batcher_.Complete(batch, lane.Run(batch.pieces));
+  if (lane.InService() || !batcher_.RemoveLostLane(options_.kind)) return;
+  if (options_.on_no_lane_left != nullptr) options_.on_no_lane_left();
+  batcher_.FailUntilClosed(options_.kind);
 }
 
 LaneRunner::~LaneRunner() {

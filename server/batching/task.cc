@@ -14,7 +14,7 @@ void Task::Begin(Clock::time_point now) {
   for (TaskPair& pair : pairs_) {
     const int64_t tiles = TileCount(pair.lane.pair->elements);
     pair.tiles_left = static_cast<int32_t>(tiles);
-    waiting_bytes_ += WaitingBytes(pair);
+    waiting_ += WaitingAmount(pair);
     if (pair.lane.pointwise == nullptr && tiles > 1) stored_sums += tiles;
   }
   if (stored_sums > 0)

@@ -44,11 +44,28 @@ constexpr int64_t TileBytes(const wire::Pair& pair) {
   return numerics::kTileElements * (ElementSize(pair.formula.input) + ElementSize(pair.formula.target));
 }
 
-// Bytes of the tiles that no batch has taken.
-inline int64_t WaitingBytes(const TaskPair& pair) {
+// How much work something is.
+struct Amount {
+  int64_t elements = 0;
+  int64_t bytes = 0;  // of both tensors
+
+  Amount& operator+=(const Amount& other) {
+    elements += other.elements;
+    bytes += other.bytes;
+    return *this;
+  }
+  Amount& operator-=(const Amount& other) {
+    elements -= other.elements;
+    bytes -= other.bytes;
+    return *this;
+  }
+};
+
+// The tiles that no batch has taken.
+inline Amount WaitingAmount(const TaskPair& pair) {
   const wire::Pair& tensors = *pair.lane.pair;
-  return (tensors.elements - pair.next_tile * numerics::kTileElements) *
-         (ElementSize(tensors.formula.input) + ElementSize(tensors.formula.target));
+  const int64_t elements = tensors.elements - pair.next_tile * numerics::kTileElements;
+  return {elements, elements * (ElementSize(tensors.formula.input) + ElementSize(tensors.formula.target))};
 }
 
 // The pairs of one message on their way through the lanes: the unit that completes.
@@ -94,9 +111,9 @@ class Task {
   std::atomic<size_t> pairs_left_ = 0;   // not yet completed
 
   // The queue's own, while a pair of the task waits.
-  Task* next_ = nullptr;       // of the same flow
-  size_t next_pair_ = 0;       // the first of which some tile waits
-  int64_t waiting_bytes_ = 0;  // of tensors
+  Task* next_ = nullptr;  // of the same flow
+  size_t next_pair_ = 0;  // the first of which some tile waits
+  Amount waiting_;
 };
 
 }  // namespace kldiv::server

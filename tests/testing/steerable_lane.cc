@@ -19,6 +19,7 @@ class LaneControl::SteerableLane final : public server::Lane {
     // A device that fails leaves its outputs undefined.
     return status.ok() ? cpu_->Run(pieces) : status;
   }
+  bool InService() const override { return !control_.lost_.load(); }
 
  private:
   LaneControl& control_;
@@ -65,6 +66,8 @@ void LaneControl::SetStatus(absl::Status status) {
   code_ = status.code();
   message_ = std::string(status.message());
 }
+
+void LaneControl::LoseDevice() { lost_.store(true); }
 
 std::vector<std::vector<Piece>> LaneControl::batches() const {
   MutexLock lock(mu_);

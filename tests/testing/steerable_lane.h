@@ -1,6 +1,7 @@
 #ifndef KLDIV_TESTS_TESTING_STEERABLE_LANE_H_
 #define KLDIV_TESTS_TESTING_STEERABLE_LANE_H_
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,6 +39,10 @@ class LaneControl {
   // The batches that begin from now on end with this.
   void SetStatus(absl::Status status);
 
+  // All lanes are out of service from now on; what they are given still ends as SetStatus says. The batcher
+  // learns of it when a batch ends.
+  void LoseDevice();
+
   // All batches so far, in the order in which lanes were given them.
   std::vector<std::vector<server::Piece>> batches() const;
 
@@ -54,6 +59,7 @@ class LaneControl {
   int passes_ KLDIV_GUARDED_BY(mu_) = 0;  // how many of those that are held may go on
   absl::StatusCode code_ KLDIV_GUARDED_BY(mu_) = absl::StatusCode::kOk;
   std::string message_ KLDIV_GUARDED_BY(mu_);
+  std::atomic<bool> lost_ = false;
   std::vector<std::vector<server::Piece>> batches_ KLDIV_GUARDED_BY(mu_);
 };
 
