@@ -24,6 +24,7 @@ void UnaryCall::Start() {
       return;
     case ReadGate::Outcome::kRefused:
       Count(context_.counters.shed_calls);
+      ticket_.reset();  // A burst of refusals must not hold what it was refused for.
       return call_.Finish(TooManyWaiting(), RetryAfter());
   }
 }

@@ -186,18 +186,16 @@ TEST_F(StreamTest, WaitsForRoomInsteadOfBeingShed) {
 TEST_F(StreamTest, DoesNotReadWithoutRoomForWhatCameLast) {
   options().max_queue_bytes = 1 << 20;
   Start();
-  FakeCall& stream = OpenStream();
-  Send(stream, PairOf(65'000, 1));
-  ASSERT_TRUE(PollUntil([&] { return stream.answers().size() == 1; }));
-  EXPECT_TRUE(stream.reading());
   lanes().Hold();
-  FakeCall& call = Evaluate(PairOf(65'000));
-  ASSERT_TRUE(lanes().WaitUntilHeld());
-  Send(stream, FaultyPair(2));  // takes the read; what it said last was small
-  EXPECT_TRUE(stream.reading());
+  FakeCall& stream = OpenStream();
+  Send(stream, PairOf(65'000, 1));  // half of the budget, and its call
+  EXPECT_EQ(counters().admitted_pairs, 1);
+  EXPECT_EQ(stream.reads(), 1);
+  EXPECT_EQ(service().read_grants().held, 0);
   lanes().Release();
-  ASSERT_TRUE(PollUntil([&] { return call.done(); }));
+  ASSERT_TRUE(PollUntil([&] { return stream.reading(); }));
   HalfClose(stream);
+  EXPECT_TRUE(stream.status().ok());
 }
 
 TEST_F(StreamTest, AnswersWhatCanNeverFitWithAnError) {
