@@ -130,11 +130,37 @@ HWY_INLINE Word Lookup(const uint64_t (&table)[8], Word row) {
 
 // ---- The number type
 
+// Executes the statement for each i below kVectors. Not a loop: with constant indices the vectors are in
+// registers from the first pass of the compiler on, also where it optimizes little.
+#define KLDIV_FOR_EACH_VECTOR(statement) \
+  do {                                   \
+    {                                    \
+      constexpr int i = 0;               \
+      statement;                         \
+    }                                    \
+    if constexpr (kVectors == 4) {       \
+      {                                  \
+        constexpr int i = 1;             \
+        statement;                       \
+      }                                  \
+      {                                  \
+        constexpr int i = 2;             \
+        statement;                       \
+      }                                  \
+      {                                  \
+        constexpr int i = 3;             \
+        statement;                       \
+      }                                  \
+    }                                    \
+  } while (false)
+
 // kVectors vectors side by side. The operations of independent vectors thereby alternate in the instruction
 // stream, which the CPU needs: one vector alone is a chain of some 70 cycles, and another could start
 // every 15.
 template <int kVectors>
 struct Number {
+  static_assert(kVectors == 1 || kVectors == 4);
+
   struct Value {
     Double v[kVectors];
   };
@@ -146,12 +172,11 @@ struct Number {
   };
 
 // A function body: `result`, of which each vector i is `expression`.
-#define KLDIV_EACH_VECTOR(Type, expression)                        \
-  {                                                                \
-    Type result;                                                   \
-    HWY_UNROLL(8)                                                  \
-    for (int i = 0; i < kVectors; ++i) result.v[i] = (expression); \
-    return result;                                                 \
+#define KLDIV_EACH_VECTOR(Type, expression)            \
+  {                                                    \
+    Type result;                                       \
+    KLDIV_FOR_EACH_VECTOR(result.v[i] = (expression)); \
+    return result;                                     \
   }
 
   static HWY_INLINE Value Const(double c)
@@ -203,17 +228,13 @@ struct Number {
           static HWY_INLINE Word ShiftLeft(Word a) KLDIV_EACH_VECTOR(Word, hn::ShiftLeft<kBits>(a.v[i]))
 
               static HWY_INLINE void Ln32Row(Word row, Value& inverse, Value& log) {
-    for (int i = 0; i < kVectors; ++i) {
-      inverse.v[i] = Lookup(numerics::kLnInverse, row.v[i]);
-      log.v[i] = Lookup(numerics::kLnLog, row.v[i]);
-    }
+    KLDIV_FOR_EACH_VECTOR(inverse.v[i] = Lookup(numerics::kLnInverse, row.v[i]));
+    KLDIV_FOR_EACH_VECTOR(log.v[i] = Lookup(numerics::kLnLog, row.v[i]));
   }
   static HWY_INLINE void Ln64Row(Word row, Value& inverse, Value& log_high, Value& log_low) {
-    for (int i = 0; i < kVectors; ++i) {
-      inverse.v[i] = Lookup(numerics::kLnInverse, row.v[i]);
-      log_high.v[i] = Lookup(numerics::kLnLogHigh, row.v[i]);
-      log_low.v[i] = Lookup(numerics::kLnLogLow, row.v[i]);
-    }
+    KLDIV_FOR_EACH_VECTOR(inverse.v[i] = Lookup(numerics::kLnInverse, row.v[i]));
+    KLDIV_FOR_EACH_VECTOR(log_high.v[i] = Lookup(numerics::kLnLogHigh, row.v[i]));
+    KLDIV_FOR_EACH_VECTOR(log_low.v[i] = Lookup(numerics::kLnLogLow, row.v[i]));
   }
   static HWY_INLINE Word Exp2Offset(Word row) KLDIV_EACH_VECTOR(Word, Lookup(numerics::kExp2Offset, row.v[i]))
 
@@ -232,10 +253,7 @@ class Tensor {
   template <int kVectors>
   HWY_INLINE typename Number<kVectors>::Value Load(int64_t first) const {
     typename Number<kVectors>::Value values;
-    HWY_UNROLL(8)
-    for (int i = 0; i < kVectors; ++i) {
-      values.v[i] = HWY_NAMESPACE::Load<kDType>(data_ + (first + i * kLanes) * kSize);
-    }
+    KLDIV_FOR_EACH_VECTOR(values.v[i] = HWY_NAMESPACE::Load<kDType>(data_ + (first + i * kLanes) * kSize));
     return values;
   }
 
@@ -289,7 +307,12 @@ class AnyTensor {
   const uint8_t* const data_;
 };
 
+#if HWY_IS_ASAN || HWY_IS_TSAN || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+// Inlined into every kernel, and with a check at each access, this would take minutes to compile.
+#define KLDIV_MATH_FUNCTION HWY_NOINLINE
+#else
 #define KLDIV_MATH_FUNCTION HWY_INLINE
+#endif
 #define KLDIV_MATH_UNROLL HWY_UNROLL(16)
 #include "server/numerics/kl_math-inl.h"
 

@@ -75,10 +75,7 @@ template <DType kDType, int kVectors>
 HWY_INLINE void StoreRounded(typename Number<kVectors>::Value losses, int64_t first, uint8_t* out) {
   using Tag = typename Rounding<kDType>::Tag;
   auto* to = reinterpret_cast<hn::TFromD<Tag>*>(out + first * numerics::ElementSize(kDType));
-  HWY_UNROLL(8)
-  for (int i = 0; i < kVectors; ++i) {
-    hn::StoreU(Rounding<kDType>::Round(losses.v[i]), Tag(), to + i * kLanes);
-  }
+  KLDIV_FOR_EACH_VECTOR(hn::StoreU(Rounding<kDType>::Round(losses.v[i]), Tag(), to + i * kLanes));
 }
 
 template <int kVectors>

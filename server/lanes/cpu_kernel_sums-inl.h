@@ -37,9 +37,8 @@ class Accumulators {
   template <int kVectors>
   HWY_INLINE void Add(int64_t first, typename Number<kVectors>::Value values) {
     double* sums = sums_ + first % kAccumulators;
-    for (int i = 0; i < kVectors; ++i, sums += kLanes) {
-      hn::Store(hn::Add(hn::Load(Doubles(), sums), values.v[i]), Doubles(), sums);
-    }
+    KLDIV_FOR_EACH_VECTOR(hn::Store(hn::Add(hn::Load(Doubles(), sums + i * kLanes), values.v[i]), Doubles(),
+                                    sums + i * kLanes));
   }
 
   HWY_INLINE double Sum() const {
