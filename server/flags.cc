@@ -22,9 +22,11 @@ ABSL_FLAG(
     "Threads that compute; 0: as many as the process's affinity and its control group's cpu.max allow.");
 ABSL_FLAG(int32_t, polling_threads, 0,
           "Threads that serve connections; 0: an eighth of the cores, at least 1.");
-ABSL_FLAG(std::string, cuda_devices, "all", "CUDA devices to use, as numbers separated by commas.");
+ABSL_FLAG(std::string, cuda_devices, "all",
+          "CUDA devices to use: all, or their numbers, separated by commas.");
 ABSL_FLAG(int32_t, cuda_lanes, 3, "Batches under way at a time on each CUDA device.");
-ABSL_FLAG(int64_t, cuda_min_batch_elements, 65536, "Batches of fewer elements stay on the CPU.");
+ABSL_FLAG(int64_t, cuda_min_batch_elements, 65536,
+          "Batches of fewer elements stay on the CPU, where it serves.");
 
 ABSL_FLAG(
     ByteSize, max_memory, ByteSize{0},
@@ -75,9 +77,6 @@ struct MissingAbility {
 };
 constexpr MissingAbility kMissingAbilities[] = {
     {"health_listen", "this version has no listener for health checks alone; --listen answers them"},
-    {"cuda_devices", "this build has no CUDA"},
-    {"cuda_lanes", "this build has no CUDA"},
-    {"cuda_min_batch_elements", "this build has no CUDA"},
     {"max_connection_age", "this version does not limit the age of connections"},
     {"drain_delay", "this version drains without a delay"},
     {"tls_cert", "this version has no TLS"},
@@ -87,6 +86,21 @@ constexpr MissingAbility kMissingAbilities[] = {
     {"allow_plaintext_tokens", "this version has no tokens"},
     {"check_config", "this version cannot validate without starting"},
 };
+constexpr MissingAbility kMissingWithoutCuda[] = {
+    {"cuda_devices", "this build has no CUDA"},
+    {"cuda_lanes", "this build has no CUDA"},
+    {"cuda_min_batch_elements", "this build has no CUDA"},
+};
+
+absl::Status CheckAtDefault(std::span<const MissingAbility> abilities) {
+  for (const MissingAbility& missing : abilities) {
+    const absl::CommandLineFlag* const flag = absl::FindCommandLineFlag(missing.flag);
+    if (flag->CurrentValue() == flag->DefaultValue()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--", missing.flag, "=", flag->CurrentValue(), ": ", missing.sentence));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -106,14 +120,10 @@ std::span<const base::FlagGroup> ServerFlagGroups() {
   return groups;
 }
 
-absl::Status CheckAbilities() {
-  for (const MissingAbility& missing : kMissingAbilities) {
-    const absl::CommandLineFlag* const flag = absl::FindCommandLineFlag(missing.flag);
-    if (flag->CurrentValue() == flag->DefaultValue()) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("--", missing.flag, "=", flag->CurrentValue(), ": ", missing.sentence));
-  }
-  return absl::OkStatus();
+absl::Status CheckAbilities(bool has_cuda) {
+  const absl::Status status = CheckAtDefault(kMissingAbilities);
+  if (!status.ok() || has_cuda) return status;
+  return CheckAtDefault(kMissingWithoutCuda);
 }
 
 }  // namespace kldiv::server

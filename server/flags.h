@@ -16,6 +16,9 @@ ABSL_DECLARE_FLAG(std::string, metrics_listen);
 ABSL_DECLARE_FLAG(std::string, backend);
 ABSL_DECLARE_FLAG(int32_t, cpu_threads);
 ABSL_DECLARE_FLAG(int32_t, polling_threads);
+ABSL_DECLARE_FLAG(std::string, cuda_devices);
+ABSL_DECLARE_FLAG(int32_t, cuda_lanes);
+ABSL_DECLARE_FLAG(int64_t, cuda_min_batch_elements);
 ABSL_DECLARE_FLAG(kldiv::base::ByteSize, max_memory);
 ABSL_DECLARE_FLAG(kldiv::base::ByteSize, max_message_bytes);
 ABSL_DECLARE_FLAG(kldiv::base::ByteSize, max_queue_bytes);
@@ -33,9 +36,9 @@ namespace kldiv::server {
 // All of them under headings, for --help.
 std::span<const base::FlagGroup> ServerFlagGroups();
 
-// INVALID_ARGUMENT when a flag whose ability this version does not have is not at its default: the sentence
-// names the flag and the ability.
-absl::Status CheckAbilities();
+// INVALID_ARGUMENT when a flag whose ability this version, or a build without CUDA, does not have is not at
+// its default: the sentence names the flag and the ability.
+absl::Status CheckAbilities(bool has_cuda);
 
 }  // namespace kldiv::server
 

@@ -75,6 +75,7 @@ Host ThisHost() {
   host.memory_limit_bytes = MemoryLimitUnder("/sys/fs/cgroup", ReadFile("/proc/self/cgroup"));
   host.cpus = AvailableCpus();
   host.max_descriptors = RaiseDescriptorLimit();
+  if (cuda::IsBuiltIn()) host.find_cuda_devices = cuda::FindDevices;
   return host;
 }
 

@@ -2,8 +2,13 @@
 #define KLDIV_SERVER_HOST_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/cuda/cuda_devices.h"
 
 namespace kldiv::server {
 
@@ -13,6 +18,8 @@ struct Host {
   int64_t memory_limit_bytes = 0;  // of this process's control group; 0: none
   int cpus = 1;                    // that this process may use at a time, at least 1
   int max_descriptors = 0;         // open files at a time
+  // Looks for CUDA devices, see cuda::FindDevices; null: this build has no CUDA.
+  absl::StatusOr<cuda::FoundDevices> (*find_cuda_devices)(const std::optional<std::vector<int>>&) = nullptr;
 };
 
 // The machine and the process as they are, after raising the limit of open files to its hard limit.

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -26,7 +27,7 @@
 namespace kldiv::server {
 namespace {
 
-enum ExitCode { kClean = 0, kCouldNotStart = 1, kUsage = 2, kDrainFailed = 3 };
+enum ExitCode { kClean = 0, kCouldNotStart = 1, kUsage = 2, kDrainFailed = 3, kDeviceLost = 4 };
 
 constexpr char kUsageText[] =
     "usage: kldiv-server [--flag=value ...]\n"
@@ -37,7 +38,7 @@ constexpr char kUsageText[] =
     "\n"
     "Exit codes: 0 after a clean drain, 1 could not start, 2 bad usage, 3 the drain timed out or was cut "
     "short by a\n"
-    "second signal.\n";
+    "second signal, 4 every device that it served with was lost.\n";
 
 constexpr std::chrono::milliseconds kDrainPoll{10};
 
@@ -51,36 +52,56 @@ void LogForGrpc(gpr_log_func_args* event) {
   LogFromLibrary("grpc", level, event->message);
 }
 
+// Every lane was lost with its device. Set by whoever then sends kOwnSignal to this process.
+std::atomic<bool> no_lane_left = false;
+constexpr int kOwnSignal = SIGUSR1;
+
+void OnNoLaneLeft() {
+  no_lane_left.store(true);
+  kill(getpid(), kOwnSignal);
+}
+
 // Signals that end the server. Threads inherit the mask: block them before the first thread starts, so that
 // only Wait receives them.
 class StopSignals {
  public:
   StopSignals() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGTERM);
-    sigaddset(&set_, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    sigemptyset(&users_);
+    sigaddset(&users_, SIGTERM);
+    sigaddset(&users_, SIGINT);
+    all_ = users_;
+    sigaddset(&all_, kOwnSignal);
+    pthread_sigmask(SIG_BLOCK, &all_, nullptr);
   }
 
-  // The next one.
-  int Wait() const {
-    int signal = 0;
-    while (sigwait(&set_, &signal) != 0) {
+  // The first one; what it is about.
+  std::string Wait() const {
+    for (;;) {
+      const int signal = WaitFor(all_);
+      if (signal != kOwnSignal) return strsignal(signal);
+      if (no_lane_left.load()) return "no device is left";
     }
-    return signal;
   }
 
   // From now on a further signal ends the process at once, whatever the drain is waiting for.
   void ExitOnTheNext() const {
     std::thread([signals = *this] {
-      signals.Wait();
+      WaitFor(signals.users_);
       Log(LogLevel::kWarning, "a second signal: stopping without waiting for accepted work");
       _exit(kDrainFailed);
     }).detach();
   }
 
  private:
-  sigset_t set_{};
+  static int WaitFor(const sigset_t& set) {
+    int signal = 0;
+    while (sigwait(&set, &signal) != 0) {
+    }
+    return signal;
+  }
+
+  sigset_t users_{};  // what a user sends
+  sigset_t all_{};
 };
 
 void PrintReadyLine(const Server& server) {
@@ -92,7 +113,8 @@ void PrintReadyLine(const Server& server) {
 // Serves until a signal, then drains.
 int Serve(std::unique_ptr<Server> server, const ServerOptions& options, const StopSignals& signals) {
   PrintReadyLine(*server);
-  Log(LogLevel::kInfo, "draining", {{"signal", strsignal(signals.Wait())}});
+  const std::string reason = signals.Wait();
+  Log(no_lane_left.load() ? LogLevel::kError : LogLevel::kInfo, "draining", {{"reason", reason}});
   signals.ExitOnTheNext();
 
   server->BeginDrain();
@@ -106,7 +128,8 @@ int Serve(std::unique_ptr<Server> server, const ServerOptions& options, const St
     Log(LogLevel::kError, "accepted work was lost");
     _exit(kDrainFailed);  // Something still hangs: what it uses must not be destroyed.
   }
-  return in_time ? kClean : kDrainFailed;
+  if (!in_time) return kDrainFailed;
+  return no_lane_left.load() ? kDeviceLost : kClean;
 }
 
 int Run(int argc, char** argv) {
@@ -124,8 +147,9 @@ int Run(int argc, char** argv) {
     return Fail(
         absl::InvalidArgumentError(absl::StrCat("unexpected argument ", command_line->positional[0])));
   }
-  const absl::StatusOr<ServerOptions> options = OptionsFromFlags(ThisHost());
+  absl::StatusOr<ServerOptions> options = OptionsFromFlags(ThisHost());
   if (!options.ok()) return Fail(options.status());
+  options->on_no_lane_left = OnNoLaneLeft;
 
   SetLogFormat(options->log_format);
   gpr_set_log_function(LogForGrpc);

@@ -72,8 +72,18 @@ void AddQueue(const Batcher::Counters& batcher, const Admission& admission, Snap
             admission.max_bytes());
   out.Gauge("kldiv_waiting_pairs", "Pairs that no lane has taken yet.", batcher.waiting_pairs);
   out.Gauge("kldiv_waiting_bytes", "Bytes of their tensors.", batcher.waiting_bytes);
-  out.Counter("kldiv_batches_total", "Batches that lanes have evaluated.", batcher.batches);
-  out.last().labels = {{"lane", "cpu"}};
+  for (const bool cuda : {false, true}) {
+    out.Gauge("kldiv_lanes", "Lanes in service.", cuda ? batcher.cuda_lanes : batcher.cpu_lanes);
+    out.last().labels = {{"lane", cuda ? "cuda" : "cpu"}};
+  }
+  for (const bool cuda : {false, true}) {
+    out.Counter("kldiv_batches_total", "Batches that lanes have taken.",
+                cuda ? batcher.cuda_batches : batcher.batches - batcher.cuda_batches);
+    out.last().labels = {{"lane", cuda ? "cuda" : "cpu"}};
+  }
+  out.Counter("kldiv_batches_failed_total", "Batches that failed on a device.", batcher.failed_batches);
+  out.Counter("kldiv_batches_retried_total", "Of these, batches that CPU lanes evaluated instead.",
+              batcher.retried_batches);
   out.Counter("kldiv_lane_pairs_total", "Pairs that went through the lanes, with any outcome.",
               batcher.completed_pairs);
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/flags/flag.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
@@ -21,12 +22,13 @@ constexpr int64_t kMaxBytes = int64_t{1} << 50;               // of any size, so
 constexpr int64_t kDefaultQueueBytes = 256 << 20;
 constexpr int64_t kDefaultConnections = 4096;
 constexpr int kMaxThreads = 1024;
+constexpr int kMaxCudaLanes = 64;
 constexpr int kMaxReadGrants = 1'000'000;
 constexpr int kOwnDescriptors = 64;  // listeners, pollers, metrics, what libraries open
 constexpr absl::Duration kMaxTimeout = absl::Hours(24);
 
 // Values as a user writes them.
-std::string Text(int count) { return absl::StrCat(count); }
+std::string Text(int64_t count) { return absl::StrCat(count); }
 std::string Text(ByteSize size) { return AbslUnparseFlag(size); }
 std::string Text(absl::Duration duration) { return AbslUnparseFlag(duration); }
 std::string Bytes(int64_t bytes) { return Text(ByteSize{bytes}); }
@@ -37,6 +39,9 @@ bool operator<(ByteSize a, ByteSize b) { return a.bytes < b.bytes; }
 class Reader {
  public:
   int Count(const absl::Flag<int32_t>& flag, int least, int most) { return InRange(flag, least, most); }
+  int64_t Number(const absl::Flag<int64_t>& flag, int64_t least, int64_t most) {
+    return InRange(flag, least, most);
+  }
   int64_t Size(const absl::Flag<ByteSize>& flag, int64_t least, int64_t most) {
     return InRange(flag, ByteSize{least}, ByteSize{most}).bytes;
   }
@@ -87,11 +92,63 @@ absl::StatusOr<std::optional<ListenAddress>> MetricsAddress() {
   return std::optional<ListenAddress>(*std::move(address));
 }
 
-absl::Status CheckBackend() {
+absl::StatusOr<Backend> ParseBackend() {
   const std::string backend = absl::GetFlag(FLAGS_backend);
-  if (backend == "auto" || backend == "cpu") return absl::OkStatus();
-  if (backend == "cuda") return absl::FailedPreconditionError("--backend=cuda: this build has no CUDA");
+  if (backend == "auto") return Backend::kAuto;
+  if (backend == "cpu") return Backend::kCpu;
+  if (backend == "cuda") return Backend::kCuda;
   return absl::InvalidArgumentError(absl::StrCat("--backend=", backend, ": must be auto, cpu or cuda"));
+}
+
+// The numbers of --cuda_devices; nullopt: all.
+absl::StatusOr<std::optional<std::vector<int>>> CudaDeviceNumbers() {
+  const std::string text = absl::GetFlag(FLAGS_cuda_devices);
+  if (text == "all") return std::optional<std::vector<int>>();
+  std::vector<int> numbers;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    int number = 0;
+    if (!absl::SimpleAtoi(part, &number) || number < 0 ||
+        std::find(numbers.begin(), numbers.end(), number) != numbers.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--cuda_devices=", text, ": must be all, or different numbers separated by commas"));
+    }
+    numbers.push_back(number);
+  }
+  return std::optional(std::move(numbers));
+}
+
+// The devices that serve. What is wrong with others is a warning, unless --backend=cuda asks for them.
+absl::Status FindDevices(const Host& host, ServerOptions& options) {
+  const absl::StatusOr<std::optional<std::vector<int>>> numbers = CudaDeviceNumbers();
+  if (!numbers.ok()) return numbers.status();
+  const bool required = options.backend == Backend::kCuda;
+  if (host.find_cuda_devices == nullptr) {
+    return required ? absl::FailedPreconditionError("--backend=cuda: this build has no CUDA")
+                    : absl::OkStatus();
+  }
+  if (options.backend == Backend::kCpu) return absl::OkStatus();
+  absl::StatusOr<cuda::FoundDevices> found = host.find_cuda_devices(*numbers);
+  if (!found.ok()) {
+    if (required) {
+      return absl::FailedPreconditionError(absl::StrCat("--backend=cuda: ", found.status().message()));
+    }
+    options.warnings.push_back(absl::StrCat("no CUDA device serves: ", found.status().message()));
+    return absl::OkStatus();
+  }
+  for (const std::string& warning : found->warnings) {
+    if (required && numbers->has_value()) {
+      return absl::FailedPreconditionError(absl::StrCat("--cuda_devices: ", warning));
+    }
+    options.warnings.push_back(absl::StrCat("a CUDA device does not serve: ", warning));
+  }
+  options.cuda_devices = std::move(found->devices);
+  return absl::OkStatus();
+}
+
+// Memory that CUDA lanes hold from the start.
+int64_t LaneBytes(const ServerOptions& options) {
+  const auto lanes = static_cast<int64_t>(options.cuda_devices.size()) * options.cuda_lanes;
+  return lanes == 0 ? 0 : lanes * cuda::LaneHostBytes(options.max_batch_bytes);
 }
 
 int64_t DefaultMaxMemory(const Host& host) {
@@ -120,21 +177,26 @@ absl::Status PlanMemory(const Host& host, ServerOptions& options) {
   }
   FitDescriptors(host, options);
   const int64_t windows = options.max_connections * kStreamWindowBytes;
-  const int64_t taken = options.max_queue_bytes + windows + kBaseBytes;
+  const int64_t lanes = LaneBytes(options);
+  const int64_t taken = options.max_queue_bytes + windows + kBaseBytes + lanes;
   const int64_t grants = std::max<int64_t>(0, options.max_memory - taken) / options.max_message_bytes;
   if (grants < 1) {
     return absl::FailedPreconditionError(absl::StrCat(
         "--max_memory=", Bytes(options.max_memory),
         " leaves no room to read one message: --max_queue_bytes takes ", Bytes(options.max_queue_bytes), ", ",
         options.max_connections, " connections (--max_connections) take ", Bytes(windows), ", the process ",
-        Bytes(kBaseBytes), ", and --max_message_bytes is ", Bytes(options.max_message_bytes), "; at least ",
+        Bytes(kBaseBytes),
+        lanes > 0 ? absl::StrCat(", the lanes of ", options.cuda_devices.size(),
+                                 " CUDA devices (--cuda_lanes, --max_batch_bytes) ", Bytes(lanes))
+                  : std::string(),
+        ", and --max_message_bytes is ", Bytes(options.max_message_bytes), "; at least ",
         Bytes(taken + options.max_message_bytes), " are needed"));
   }
   options.read_grants = static_cast<int>(std::min<int64_t>(grants, kMaxReadGrants));
   return absl::OkStatus();
 }
 
-// What stands for itself: addresses and the log's format.
+// What stands for itself: addresses, the log's format and the backend.
 absl::Status ReadNames(ServerOptions& options) {
   absl::StatusOr<std::vector<ListenAddress>> listen = ListenAddresses();
   if (!listen.ok()) return listen.status();
@@ -145,6 +207,9 @@ absl::Status ReadNames(ServerOptions& options) {
   const absl::StatusOr<LogFormat> log_format = ParseLogFormat(absl::GetFlag(FLAGS_log_format));
   if (!log_format.ok()) return Prefixed("log_format", log_format.status());
   options.log_format = *log_format;
+  const absl::StatusOr<Backend> backend = ParseBackend();
+  if (!backend.ok()) return backend.status();
+  options.backend = *backend;
   return absl::OkStatus();
 }
 
@@ -153,6 +218,8 @@ absl::Status ReadNumbers(ServerOptions& options) {
   Reader read;
   options.cpu_threads = read.Count(FLAGS_cpu_threads, 0, kMaxThreads);
   options.polling_threads = read.Count(FLAGS_polling_threads, 0, kMaxThreads);
+  options.cuda_lanes = read.Count(FLAGS_cuda_lanes, 1, kMaxCudaLanes);
+  options.cuda_min_batch_elements = read.Number(FLAGS_cuda_min_batch_elements, 0, kMaxBytes);
   options.max_memory = read.Size(FLAGS_max_memory, 0, kMaxBytes);
   options.max_message_bytes = read.Size(FLAGS_max_message_bytes, 1, kMaxMessageBytes);
   options.max_queue_bytes = read.Size(FLAGS_max_queue_bytes, 0, kMaxBytes);
@@ -171,12 +238,18 @@ absl::Status ReadNumbers(ServerOptions& options) {
 absl::StatusOr<ServerOptions> OptionsFromFlags(const Host& host) {
   ServerOptions options;
   for (const absl::Status& status :
-       {CheckAbilities(), ReadNames(options), ReadNumbers(options), CheckBackend()}) {
+       {CheckAbilities(host.find_cuda_devices != nullptr), ReadNames(options), ReadNumbers(options)}) {
     if (!status.ok()) return status;
   }
   if (options.cpu_threads == 0) options.cpu_threads = host.cpus;
   if (options.polling_threads == 0) options.polling_threads = std::max(1, host.cpus / 8);
-  const absl::Status planned = PlanMemory(host, options);
+  if (absl::Status status = FindDevices(host, options); !status.ok()) return status;
+  absl::Status planned = PlanMemory(host, options);
+  if (!planned.ok() && options.backend == Backend::kAuto && !options.cuda_devices.empty()) {
+    options.warnings.push_back(absl::StrCat("no CUDA device serves: ", planned.message()));
+    options.cuda_devices.clear();
+    planned = PlanMemory(host, options);
+  }
   if (!planned.ok()) return planned;
   return options;
 }

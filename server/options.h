@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/cuda/cuda_devices.h"
 #include "server/host.h"
 #include "server/net/listen_address.h"
 #include "server/observability/log.h"
@@ -20,16 +22,32 @@ inline constexpr int64_t kStreamWindowBytes = 64 << 10;
 // The process itself: code, threads and heap that no other budget counts.
 inline constexpr int64_t kBaseBytes = 120 << 20;
 
+// Who computes.
+enum class Backend {
+  kAuto,  // CPU lanes, and CUDA lanes where devices work
+  kCpu,
+  kCuda,  // CUDA lanes alone
+};
+
 // What the server is told, complete and valid: no zero stands for a default any more.
 struct ServerOptions {
   std::vector<ListenAddress> listen;            // at least one
   std::optional<ListenAddress> metrics_listen;  // TCP; nullopt: off
 
-  int cpu_threads = 1;
+  Backend backend = Backend::kAuto;
+  int cpu_threads = 1;  // with kCuda of no meaning
   int polling_threads = 1;
 
-  // All in bytes. max_memory covers max_queue_bytes, max_connections windows, kBaseBytes, and read_grants
-  // messages of max_message_bytes, which are read at a time.
+  // Devices that work; none with kCpu, at least one with kCuda.
+  std::vector<cuda::Device> cuda_devices;
+  int cuda_lanes = 1;  // of each device
+  int64_t cuda_min_batch_elements = 0;
+  // Called once, on some thread, when every lane has been lost with its device: everything is answered
+  // UNAVAILABLE from then on, and the server should be drained. Not a flag's.
+  std::function<void()> on_no_lane_left;
+
+  // All in bytes. max_memory covers max_queue_bytes, max_connections windows, kBaseBytes, the buffers of CUDA
+  // lanes, and read_grants messages of max_message_bytes, which are read at a time.
   int64_t max_memory = 0;
   int64_t max_message_bytes = 0;  // at most 2^31-1
   int64_t max_queue_bytes = 0;

@@ -15,12 +15,14 @@
 #include "server/batching/admission.h"
 #include "server/batching/batcher.h"
 #include "server/batching/lane_runner.h"
+#include "server/cuda/cuda_devices.h"
 #include "server/lanes/cpu_kernel.h"
 #include "server/lanes/cpu_lane.h"
 #include "server/memory.h"
 #include "server/metrics_snapshot.h"
 #include "server/net/listener.h"
 #include "server/numerics/float_control.h"
+#include "server/observability/log.h"
 #include "server/observability/metrics.h"
 #include "server/rpc/grpc_reflection.h"
 #include "server/rpc/grpc_transport.h"
@@ -43,7 +45,13 @@ constexpr milliseconds kShutdownGrace{1000};
 
 static_assert(kStreamWindowBytes == kLookaheadBytes, "the memory plan charges what the transport lets in");
 
-ServiceOptions ServiceOptionsFrom(const ServerOptions& options) {
+// What GetServerInfo and the ready line say.
+std::string BackendName(const std::vector<cuda::Device>& cuda_devices) {
+  return cuda_devices.empty() ? "cpu" : "cuda";
+}
+
+ServiceOptions ServiceOptionsFrom(const ServerOptions& options,
+                                  const std::vector<cuda::Device>& cuda_devices) {
   ServiceOptions service;
   service.max_message_bytes = options.max_message_bytes;
   service.max_queue_bytes = options.max_queue_bytes;
@@ -52,9 +60,13 @@ ServiceOptions ServiceOptionsFrom(const ServerOptions& options) {
   service.read_grants = options.read_grants;
   service.read_timeout = options.read_timeout;
   service.version = base::kVersion;
-  service.backend = "cpu";
-  service.devices = {absl::StrCat(cpu_kernel::InstructionSet(), ", ", options.cpu_threads,
-                                  options.cpu_threads == 1 ? " thread" : " threads")};
+  if (options.backend != Backend::kCuda) {
+    service.devices.push_back(absl::StrCat(cpu_kernel::InstructionSet(), ", ", options.cpu_threads,
+                                           options.cpu_threads == 1 ? " thread" : " threads"));
+  }
+  for (const cuda::Device& device : cuda_devices) service.devices.push_back(device.name);
+  service.backend = BackendName(cuda_devices);
+  if (options.backend == Backend::kCuda) service.inline_tiles = 0;
   return service;
 }
 
@@ -72,6 +84,30 @@ std::vector<std::unique_ptr<Lane>> CpuLanes(int count) {
   std::vector<std::unique_ptr<Lane>> lanes;
   for (int i = 0; i < count; ++i) lanes.push_back(MakeCpuLane());
   return lanes;
+}
+
+struct CudaLanes {
+  std::vector<std::unique_ptr<Lane>> lanes;
+  std::vector<cuda::Device> devices;  // whose they are
+};
+
+// Lanes of all devices. A device without memory for its lanes does not serve; with --backend=cuda the server
+// does not start then.
+absl::StatusOr<CudaLanes> MakeCudaLanes(const ServerOptions& options) {
+  CudaLanes made;
+  for (const cuda::Device& device : options.cuda_devices) {
+    auto lanes = cuda::MakeLanes(device, options.cuda_lanes, options.max_batch_bytes);
+    if (lanes.ok()) {
+      made.devices.push_back(device);
+      for (std::unique_ptr<Lane>& lane : *lanes) made.lanes.push_back(std::move(lane));
+    } else if (options.backend == Backend::kCuda) {
+      return absl::FailedPreconditionError(absl::StrCat("--backend=cuda: ", lanes.status().message()));
+    } else {
+      Log(LogLevel::kWarning, "a CUDA device does not serve",
+          {{"error", std::string(lanes.status().message())}});
+    }
+  }
+  return made;
 }
 
 // Calls a function every kTick on a thread of its own, until it is destroyed.
@@ -115,10 +151,12 @@ class Housekeeper {
 // Reverse destruction is the shutdown order.
 class ServerImpl final : public Server {
  public:
-  explicit ServerImpl(const ServerOptions& options)
+  ServerImpl(const ServerOptions& options, CudaLanes cuda)
       : options_(options),
+        backend_(BackendName(cuda.devices)),
         admission_(options.max_queue_bytes),
-        service_(EvaluationService::Create(ServiceOptionsFrom(options), admission_, batcher_)) {}
+        service_(EvaluationService::Create(ServiceOptionsFrom(options, cuda.devices), admission_, batcher_)),
+        lanes_to_start_(std::move(cuda.lanes)) {}
 
   ~ServerImpl() override {
     if (!stopped_) Stop();
@@ -128,22 +166,26 @@ class ServerImpl final : public Server {
 
   const std::vector<std::string>& addresses() const override { return listener_->addresses(); }
   std::string metrics_address() const override { return metrics_ == nullptr ? "off" : metrics_->address(); }
-  std::string backend() const override { return "cpu"; }
+  std::string backend() const override { return backend_; }
 
   void BeginDrain() override;
   bool Drained() const override { return !service_->Busy() && service_->Quiet(SteadyClock::now()) >= kQuiet; }
   bool Stop() override;
 
  private:
+  void StartLanes();
   absl::Status StartGrpc();
   void Tick(SteadyClock::time_point now);
   void MaybeTrim(SteadyClock::time_point now);
 
   const ServerOptions options_;
+  const std::string backend_;
   Admission admission_;
   Batcher batcher_;
   std::unique_ptr<EvaluationService> service_;
-  std::unique_ptr<LaneRunner> lanes_;
+  std::vector<std::unique_ptr<Lane>> lanes_to_start_;  // CUDA lanes; empty from Start on
+  std::unique_ptr<LaneRunner> cpu_lanes_;
+  std::unique_ptr<LaneRunner> cuda_lanes_;
   std::unique_ptr<GrpcTransport> transport_;
   std::unique_ptr<grpc::Server> grpc_server_;
   std::unique_ptr<ConnectionAcceptor> acceptor_;
@@ -173,12 +215,25 @@ absl::Status ServerImpl::Start() {
     metrics_ = *std::move(metrics);
   }
   WarmUp();
-  lanes_ = std::make_unique<LaneRunner>(batcher_, LaneKind::kCpu, CpuLanes(options_.cpu_threads),
-                                        options_.max_batch_bytes);
+  StartLanes();
   if (absl::Status status = StartGrpc(); !status.ok()) return status;
   trimmer_.emplace(ResidentBytes());
   housekeeper_ = std::make_unique<Housekeeper>([this](SteadyClock::time_point now) { Tick(now); });
   return absl::OkStatus();
+}
+
+// CPU lanes first: what they are there for, CUDA lanes leave to them.
+void ServerImpl::StartLanes() {
+  LaneRunner::Options runner;
+  runner.max_batch_bytes = options_.max_batch_bytes;
+  runner.on_no_lane_left = options_.on_no_lane_left;
+  if (options_.backend != Backend::kCuda) {
+    cpu_lanes_ = std::make_unique<LaneRunner>(batcher_, runner, CpuLanes(options_.cpu_threads));
+  }
+  if (lanes_to_start_.empty()) return;
+  runner.kind = LaneKind::kCuda;
+  runner.min_elements = options_.cuda_min_batch_elements;
+  cuda_lanes_ = std::make_unique<LaneRunner>(batcher_, runner, std::move(lanes_to_start_));
 }
 
 absl::Status ServerImpl::StartGrpc() {
@@ -234,7 +289,8 @@ bool ServerImpl::Stop() {
     if (!transport_->Stop(kShutdownGrace)) return false;
     housekeeper_.reset();
     batcher_.Close();
-    lanes_.reset();
+    cuda_lanes_.reset();
+    cpu_lanes_.reset();
     const ServiceCounters& counters = service_->counters();
     return complete && counters.admitted_pairs.load() == counters.completed_pairs.load();
   }
@@ -245,7 +301,9 @@ bool ServerImpl::Stop() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
-  auto server = std::make_unique<ServerImpl>(options);
+  absl::StatusOr<CudaLanes> cuda_lanes = MakeCudaLanes(options);
+  if (!cuda_lanes.ok()) return cuda_lanes.status();
+  auto server = std::make_unique<ServerImpl>(options, *std::move(cuda_lanes));
   if (absl::Status status = server->Start(); !status.ok()) return status;
   return server;
 }

@@ -26,7 +26,7 @@ class Server {
   // Where it listens, as given but with real ports.
   virtual const std::vector<std::string>& addresses() const = 0;
   virtual std::string metrics_address() const = 0;  // "off" when there is none
-  virtual std::string backend() const = 0;          // "cpu"
+  virtual std::string backend() const = 0;          // "cpu", or "cuda" when a device serves
 
   // Health says NOT_SERVING, listeners close, new calls are answered UNAVAILABLE "draining", streams end when
   // what they accepted is answered.

@@ -16,8 +16,8 @@ absl::Status CudaStatus(std::string_view call, cudaError_t error) {
 
 void LogCudaFailure(std::string_view call, cudaError_t error) noexcept {
   if (error == cudaSuccess) return;
-  server::Log(server::LogLevel::kWarning, "a CUDA resource could not be released",
-              {{"error", std::string(CudaStatus(call, error).message())}});
+  // A lost device refuses to release anything: hence with a limit.
+  server::LogFromLibrary("cuda", server::LogLevel::kWarning, std::string(CudaStatus(call, error).message()));
 }
 
 }  // namespace kldiv::cuda

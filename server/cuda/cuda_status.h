@@ -13,7 +13,8 @@ namespace kldiv::cuda {
 // name.
 absl::Status CudaStatus(std::string_view call, cudaError_t error);
 
-// For destructors, which have nobody to tell: a failure is a line of the log.
+// For destructors, which have nobody to tell: a failure is a line of the log,
+// a few a second at most.
 void LogCudaFailure(std::string_view call, cudaError_t error) noexcept;
 
 }  // namespace kldiv::cuda

@@ -18,6 +18,9 @@ using server::Piece;
 constexpr int64_t kLeastStagingBytes = int64_t{64} << 10;
 constexpr int64_t kLeastResultBytes = int64_t{16} << 10;
 
+// Within what a table's offsets reach.
+constexpr int64_t kMostBatchBytes = int64_t{64} << 30;
+
 int64_t ElementsOf(const LanePair& pair, int64_t first_tile, int64_t tile_count) {
   return std::min(tile_count * kTileElements, pair.pair->elements - first_tile * kTileElements);
 }
@@ -46,7 +49,7 @@ uint32_t Units(int64_t bytes) { return static_cast<uint32_t>(bytes / kUnitBytes)
 
 BufferSizes BufferSizesFor(int64_t max_batch_bytes) {
   // A tile's entry is 16 bytes to at least 4096 of tensors, its sum 8.
-  const int64_t units = RoundUpToUnit(max_batch_bytes);
+  const int64_t units = RoundUpToUnit(std::min(max_batch_bytes, kMostBatchBytes));
   return {units + RoundUpToUnit(units / 256) + kLeastStagingBytes,
           RoundUpToUnit(units / 2) + RoundUpToUnit(units / 512) + kLeastResultBytes};
 }

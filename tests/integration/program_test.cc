@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kldiv/v1/kldiv.grpc.pb.h"
+#include "server/base/version.h"
 #include "tests/integration/health.h"
 #include "tests/integration/requests.h"
 #include "tests/integration/server_process.h"
@@ -46,7 +47,7 @@ class Program : public ::testing::Test {
 };
 
 TEST_F(Program, SaysWhereItListensAndServesThere) {
-  ServerProcess server({"--listen=127.0.0.1:0,unix:" + directory_ + "/socket"});
+  ServerProcess server({"--listen=127.0.0.1:0,unix:" + directory_ + "/socket", "--backend=cpu"});
   EXPECT_THAT(server.ready_line(), AllOf(StartsWith("listening on 127.0.0.1:"), EndsWith(" backend=cpu")));
   EXPECT_THAT(server.addresses(), ElementsAre(StartsWith("127.0.0.1:"), "unix:" + directory_ + "/socket"));
   for (const std::string& address : server.addresses()) EXPECT_TRUE(Answers(address)) << address;
@@ -97,12 +98,12 @@ TEST_F(Program, EndsWithTwoForBadUsage) {
 }
 
 TEST_F(Program, TellsItsFacts) {
-  ServerProcess server({"--cpu_threads=2", "--max_message_bytes=5MiB"});
+  ServerProcess server({"--backend=cpu", "--cpu_threads=2", "--max_message_bytes=5MiB"});
   const auto stub = v1::KlDivergence::NewStub(server.NewChannel());
   grpc::ClientContext context;
   v1::GetServerInfoResponse info;
   ASSERT_TRUE(stub->GetServerInfo(&context, {}, &info).ok());
-  EXPECT_EQ(info.version(), "0.1.0");
+  EXPECT_EQ(info.version(), base::kVersion);
   EXPECT_EQ(info.backend(), "cpu");
   EXPECT_THAT(info.devices(), ElementsAre(EndsWith(", 2 threads")));
   EXPECT_EQ(info.max_message_bytes(), 5 << 20);

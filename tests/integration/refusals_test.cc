@@ -8,6 +8,7 @@
 #include <string>
 
 #include "kldiv/v1/kldiv.grpc.pb.h"
+#include "server/base/version.h"
 #include "tests/integration/requests.h"
 #include "tests/integration/server_process.h"
 
@@ -98,7 +99,7 @@ TEST_F(Refusals, AnUnknownReductionOrZeroRule) {
 TEST_F(Refusals, AnUnknownFieldBelowAHundredButNotOneAbove) {
   const std::string known = UniformRequest(10).SerializeAsString();
   ExpectInvalid(SendBytes(kEvaluate, known + std::string("\x48\x01", 2)),  // 9: 1
-                HasSubstr("field 9 is not known to this server (0.1.0)"));
+                HasSubstr(std::string("field 9 is not known to this server (") + base::kVersion + ")"));
   EXPECT_TRUE(SendBytes(kEvaluate, known + std::string("\xb0\x06\x01", 3)).ok());  // 102: 1
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "server/base/version.h"
 #include "tests/server/child_process.h"
 
 namespace kldiv::server {
@@ -64,7 +65,7 @@ TEST(Program, EndsWithThreeWhenTheDrainTimesOut) {
 }
 
 TEST(Program, EndsWithThreeAtOnceAtASecondSignal) {
-  ChildProcess program(Command({"--drain_timeout=1h"}), {{"SERVER_DOUBLE", "drains_never"}});
+  ChildProcess program(Command({"--drain_timeout=1h", "--backend=cpu"}), {{"SERVER_DOUBLE", "drains_never"}});
   program.OutputLine();
   program.Signal(SIGTERM);
   EXPECT_THAT(program.ErrorLine(), HasSubstr("draining"));  // The first one has been received.
@@ -81,15 +82,22 @@ TEST(Program, EndsWithThreeWhenAcceptedWorkWasLost) {
 }
 
 TEST(Program, EndsWithOneAndOneLineWhenItCannotStart) {
-  for (const auto& [arguments, told] : {std::pair{std::vector<std::string>{}, "starts_not"},
-                                        {{"--backend=cuda"}, ""},
-                                        {{"--max_memory=1"}, ""}}) {
-    const Ended ended = RunToItsEnd(arguments, {{"SERVER_DOUBLE", told}});
+  for (const auto& [argument, told] : {std::pair{"--backend=cpu", "starts_not"}, {"--max_memory=1", ""}}) {
+    const Ended ended = RunToItsEnd({"--backend=cpu", argument}, {{"SERVER_DOUBLE", told}});
     EXPECT_EQ(ended.code, 1);
     EXPECT_EQ(ended.output, "");
     EXPECT_THAT(ended.errors, StartsWith("kldiv-server: --"));
     EXPECT_EQ(std::count(ended.errors.begin(), ended.errors.end(), '\n'), 1);
   }
+}
+
+// Whether the build has CUDA, has it executed on the CPU, or has none.
+TEST(Program, EndsWithOneWhenCudaAloneShallServeAndNoDeviceIsThere) {
+  const Ended ended =
+      RunToItsEnd({"--backend=cuda"}, {{"CUDA_VISIBLE_DEVICES", ""}, {"KLDIV_CUDA_HOST_DEVICES", "0"}});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_EQ(ended.output, "");
+  EXPECT_THAT(ended.errors, HasSubstr("kldiv-server: --backend=cuda: "));
 }
 
 TEST(Program, EndsWithTwoAndOneLineAfterBadUsage) {
@@ -112,7 +120,7 @@ TEST(Program, ShowsItsFlagsAndItsVersion) {
   EXPECT_THAT(help.errors, IsEmpty());
   const Ended version = RunToItsEnd({"--version"});
   EXPECT_EQ(version.code, 0);
-  EXPECT_EQ(version.output, "kldiv-server 0.1.0\n");
+  EXPECT_EQ(version.output, std::string("kldiv-server ") + base::kVersion + "\n");
 }
 
 TEST(Program, WarnsOfUnknownVariablesInItsLog) {

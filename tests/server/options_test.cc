@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -149,10 +150,95 @@ TEST_F(OptionsTest, TakeBothBackendsThatThisBuildHas) {
   EXPECT_TRUE(Options({"--backend=cpu"}).ok());
 }
 
-TEST_F(OptionsTest, CannotStartWithCuda) {
+TEST_F(OptionsTest, CannotStartWithCudaInABuildWithoutIt) {
   const absl::Status status = Options({"--backend=cuda"}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(status.message(), "--backend=cuda: this build has no CUDA");
+}
+
+// Machines with CUDA; the second and the third device of four do not work.
+absl::StatusOr<cuda::FoundDevices> FindOnFour(const std::optional<std::vector<int>>& numbers) {
+  cuda::FoundDevices found;
+  for (const int number : numbers.value_or(std::vector<int>{0, 1, 2, 3})) {
+    if (number == 0 || number == 3) {
+      found.devices.push_back({number, "cuda:" + std::to_string(number)});
+    } else {
+      found.warnings.push_back("cuda:" + std::to_string(number) +
+                               ": cudaSetDevice: cudaErrorDevicesUnavailable");
+    }
+  }
+  if (found.devices.empty()) return absl::UnavailableError(found.warnings.at(0));
+  return found;
+}
+absl::StatusOr<cuda::FoundDevices> FindWithoutDriver(const std::optional<std::vector<int>>& /*numbers*/) {
+  return absl::UnavailableError("cudaGetDeviceCount: cudaErrorInsufficientDriver (35)");
+}
+Host HostWith(decltype(Host::find_cuda_devices) find) {
+  Host host = kLargeHost;
+  host.find_cuda_devices = find;
+  return host;
+}
+
+TEST_F(OptionsTest, ServeWithEveryCudaDeviceThatWorks) {
+  const auto options = Options({}, HostWith(FindOnFour));
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->backend, Backend::kAuto);
+  ASSERT_EQ(options->cuda_devices.size(), 2);
+  EXPECT_EQ(options->cuda_devices[1].name, "cuda:3");
+  EXPECT_EQ(options->cuda_lanes, 3);
+  EXPECT_EQ(options->cuda_min_batch_elements, 65536);
+  EXPECT_THAT(options->warnings,
+              ElementsAre(StartsWith("a CUDA device does not serve: cuda:1"), HasSubstr("cuda:2")));
+}
+
+TEST_F(OptionsTest, ServeWithTheCudaDevicesThatAreNamed) {
+  const auto options =
+      Options({"--cuda_devices=3,0", "--backend=cuda", "--cuda_lanes=1"}, HostWith(FindOnFour));
+  ASSERT_TRUE(options.ok()) << options.status();
+  ASSERT_EQ(options->cuda_devices.size(), 2);
+  EXPECT_EQ(options->cuda_devices[0].number, 3);
+  EXPECT_THAT(options->warnings, IsEmpty());
+}
+
+TEST_F(OptionsTest, LookForNoCudaDeviceWithTheCpuBackend) {
+  const auto options = Options({"--backend=cpu"}, HostWith(FindOnFour));
+  ASSERT_TRUE(options.ok());
+  EXPECT_THAT(options->cuda_devices, IsEmpty());
+  EXPECT_THAT(options->warnings, IsEmpty());
+}
+
+TEST_F(OptionsTest, ServeWithTheCpuWhereNoCudaDeviceWorksAndSayWhy) {
+  const auto options = Options({}, HostWith(FindWithoutDriver));
+  ASSERT_TRUE(options.ok());
+  EXPECT_THAT(options->cuda_devices, IsEmpty());
+  EXPECT_THAT(options->warnings,
+              ElementsAre("no CUDA device serves: cudaGetDeviceCount: cudaErrorInsufficientDriver (35)"));
+}
+
+TEST_F(OptionsTest, CannotStartWithCudaWithoutTheDevicesThatItAsksFor) {
+  const absl::Status none = Options({"--backend=cuda"}, HostWith(FindWithoutDriver)).status();
+  EXPECT_EQ(none.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(none.message(), "--backend=cuda: cudaGetDeviceCount: cudaErrorInsufficientDriver (35)");
+  const absl::Status one = Options({"--backend=cuda", "--cuda_devices=0,1"}, HostWith(FindOnFour)).status();
+  EXPECT_EQ(one.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(one.message(), "--cuda_devices: cuda:1: cudaSetDevice: cudaErrorDevicesUnavailable");
+  EXPECT_TRUE(Options({"--backend=cuda", "--cuda_devices=all"}, HostWith(FindOnFour)).ok());
+}
+
+TEST_F(OptionsTest, RefuseBadCudaValues) {
+  const std::pair<std::string, std::string> table[] = {
+      {"--cuda_devices=", "--cuda_devices=: must be all, or different numbers"},
+      {"--cuda_devices=0,0", "--cuda_devices=0,0: must be all, or different numbers"},
+      {"--cuda_devices=-1", "--cuda_devices=-1: must be all, or different numbers"},
+      {"--cuda_lanes=0", "--cuda_lanes=0: must be from 1 to 64"},
+      {"--cuda_min_batch_elements=-1", "--cuda_min_batch_elements=-1: must be from 0"},
+  };
+  for (const auto& [argument, message] : table) {
+    const absl::FlagSaver saver;
+    const absl::Status status = Options({argument}, HostWith(FindOnFour)).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << argument;
+    EXPECT_THAT(std::string(status.message()), StartsWith(message)) << argument;
+  }
 }
 
 TEST_F(OptionsTest, RefuseBadValuesNamingTheFlagAndTheValue) {
