@@ -22,15 +22,18 @@ using numerics::kAccumulators;
 // is read in the order in which it lies. Holding some in registers and striding through the tile is no faster
 // in the cache and half as fast from memory.
 //
-// Of a short tile, only the first `used_` are ever touched: all others stay +0, and adding +0 to a sum
+// A short tile, of kShort elements or less, touches only as many: all others stay +0, and adding +0 to a sum
 // changes nothing, because no accumulator is -0.
 class Accumulators {
  public:
-  explicit HWY_INLINE Accumulators(int64_t count)
-      : used_(count > kMedium  ? kAccumulators
-              : count > kShort ? kMedium
-                               : kShort) {
-    for (int64_t e = 0; e < used_; e += kLanes) hn::Store(hn::Zero(Doubles()), Doubles(), sums_ + e);
+  static constexpr int64_t kShort = 32;
+
+  explicit HWY_INLINE Accumulators(int64_t count) {
+    if (count <= kShort) {
+      Clear<kShort>();
+    } else {
+      Clear<kAccumulators>();
+    }
   }
 
   // Adds the values of the elements from `first` on, a multiple of their number.
@@ -41,14 +44,19 @@ class Accumulators {
                                     sums + i * kLanes));
   }
 
-  HWY_INLINE double Sum() const {
-    if (used_ == kAccumulators) return SumFirst<kAccumulators>();
-    return used_ == kMedium ? SumFirst<kMedium>() : SumFirst<kShort>();
+  // Of a tile of `count` elements, as before.
+  HWY_INLINE double Sum(int64_t count) const {
+    if (count <= kShort / 2) return SumFirst<kShort / 2>();
+    if (count <= kShort) return SumFirst<kShort>();
+    return SumFirst<kAccumulators>();
   }
 
  private:
-  static constexpr int kShort = 16;
-  static constexpr int kMedium = 32;
+  template <int64_t kUsed>
+  HWY_INLINE void Clear() {
+    HWY_UNROLL(8)
+    for (int64_t e = 0; e < kUsed; e += kLanes) hn::Store(hn::Zero(Doubles()), Doubles(), sums_ + e);
+  }
 
   using Pair = hn::Vec<hn::FixedTag<double, 2>>;
 
@@ -58,10 +66,10 @@ class Accumulators {
     return hn::Add(hn::ConcatEven(tag, second, first), hn::ConcatOdd(tag, second, first));
   }
 
-  template <int kUsed>
+  template <int64_t kUsed>
   HWY_INLINE double SumFirst() const {
     const hn::FixedTag<double, 2> tag;
-    constexpr int kPairs = kUsed / 8;
+    constexpr int kPairs = static_cast<int>(kUsed / 8);
     Pair b[kPairs];
     HWY_UNROLL(16)
     for (int j = 0; j < kPairs; ++j) {
@@ -79,7 +87,6 @@ class Accumulators {
   }
 
   HWY_ALIGN double sums_[kAccumulators];
-  const int used_;
 };
 
 // Whether one of these targets is below zero. Rarely asked.
@@ -134,7 +141,7 @@ HWY_INLINE double SumOfTile(const Input& input, const Target& target, int64_t fi
       return std::numeric_limits<double>::quiet_NaN();
     }
   }
-  return sums.Sum();
+  return sums.Sum(end - first);
 }
 
 template <bool kWideTarget, bool kLogTarget, bool kSkipZero, class Input, class Target>
@@ -152,7 +159,7 @@ HWY_NOINLINE double SumOfValues(const double* values, int64_t count) {
   int64_t e = 0;
   for (; e + kLanes <= count; e += kLanes) sums.Add<1>(e, {{hn::LoadU(Doubles(), values + e)}});
   if (e < count) sums.Add<1>(e, {{LoadFirst<DType::kFp64>(bytes + e * int64_t{sizeof(double)}, count - e)}});
-  return sums.Sum();
+  return sums.Sum(count);
 }
 
 }  // namespace HWY_NAMESPACE
