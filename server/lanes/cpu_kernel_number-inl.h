@@ -95,6 +95,7 @@ HWY_INLINE Double LoadFirst(const uint8_t* from, int64_t count) {
     const auto mask = hn::FirstN(Tag(), static_cast<size_t>(count));
     return Storage<kDType>::Widen(hn::MaskedLoad(mask, Tag(), reinterpret_cast<const T*>(from)));
   } else {
+    if (count == kLanes) return Load<kDType>(from);
     HWY_ALIGN T padded[kLanes] = {};
     std::memcpy(padded, from, static_cast<size_t>(count) * sizeof(T));
     return Storage<kDType>::Widen(hn::Load(Tag(), padded));

@@ -252,6 +252,30 @@ TEST_P(CpuKernel, RoundsPointwiseLossesOnce) {
   }
 }
 
+// The same for the smallest numbers, where a float, too, has fewer bits: tiny targets, and inputs of which
+// some are near their logarithms.
+TEST_P(CpuKernel, RoundsSubnormalPointwiseLossesOnce) {
+  for (const DType dtype : {DType::kFp16, DType::kBf16}) {
+    const Formula formula = {.input = dtype, .target = dtype};
+    const uint16_t minus_1 = dtype == DType::kFp16 ? 0xbc00 : 0xbf80;
+    const uint16_t minus_128 = dtype == DType::kFp16 ? 0xd800 : 0xc300;
+    const int x_step = (dtype == DType::kFp16 ? 8 : 1) * static_cast<int>(stride());
+    std::vector<uint16_t> x, t;
+    for (int x_bits = minus_1; x_bits <= minus_128; x_bits += x_step) {
+      for (int t_bits = 1; t_bits <= 0x300; ++t_bits) {
+        x.push_back(static_cast<uint16_t>(x_bits));
+        t.push_back(static_cast<uint16_t>(t_bits));
+      }
+    }
+    std::vector<uint16_t> got(x.size());
+    std::vector<uint16_t> want(x.size());
+    const auto n = static_cast<int64_t>(x.size());
+    Pointwise(formula, x.data(), t.data(), n, got.data());
+    numerics::scalar::Pointwise(formula, x.data(), t.data(), n, want.data());
+    EXPECT_TRUE(got == want) << Describe(formula);
+  }
+}
+
 TEST_P(CpuKernel, FoldEqualsTheReferenceForAllCounts) {
   std::mt19937_64 random(5);
   std::vector<double> sums(4200);
