@@ -4,9 +4,11 @@
 #include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -147,6 +149,56 @@ TEST(CudaServer, LeavesAFailedBatchToTheCpuAndCountsIt) {
   EXPECT_TRUE(server.WaitForMetric("kldiv_batches_retried_total", 1));
   EXPECT_TRUE(server.WaitForMetric("kldiv_lanes{lane=\"cuda\"}", 0));
   EXPECT_EQ(server.StopBy(SIGTERM), 0);
+}
+
+// Every call that a lane makes, and the device itself, fails at some time. Clients see one status each, and
+// the program ends as it should: with 4 when the device is gone, otherwise cleanly.
+TEST(CudaServer, EndsEveryCallOnceWhateverFails) {
+  struct Case {
+    const char* fault;
+    bool loses_the_device;
+  };
+  const Case cases[] = {
+      {"cudaSetDevice:8:801", false},
+      {"cudaMemcpyAsync:1:801", false},
+      {"cudaMemcpyAsync:2:801", false},
+      {"cudaMemcpyAsync:7:801", false},
+      {"cudaLaunchKernelEx:1:701", false},
+      {"cudaLaunchKernelEx:5:701", false},
+      {"cudaEventRecord:2:801", false},
+      {"cudaEventSynchronize:1:801", false},
+      {"cudaEventSynchronize:3:801", false},
+      {"cudaMemcpyAsync:1:700", true},
+      {"cudaLaunchKernelEx:2:719", true},
+      {"cudaEventSynchronize:3:719", true},
+      {"kernel:1:700", true},
+      {"kernel:4:719", true},
+      {"copy:3:214", true},
+  };
+  for (const auto& [fault, loses_the_device] : cases) {
+    const Variable variable("KLDIV_CUDA_HOST_FAIL", fault);
+    ServerProcess server({"--backend=cuda"});
+    constexpr int kClients = 4;
+    constexpr int kCalls = 6;
+    std::atomic<int> answered = 0;
+    std::atomic<int> failed = 0;
+    std::vector<std::thread> clients;
+    for (int i = 0; i < kClients; ++i) {
+      clients.emplace_back([&] {
+        for (int n = 0; n < kCalls; ++n) {
+          const grpc::Status status = Evaluate(server, 3000).first;
+          if (!status.ok()) {
+            EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+          }
+          ++(status.ok() ? answered : failed);
+        }
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    EXPECT_EQ(answered + failed, kClients * kCalls) << fault;
+    EXPECT_GE(failed, 1) << fault;
+    EXPECT_EQ(loses_the_device ? server.Wait() : server.StopBy(SIGTERM), loses_the_device ? 4 : 0) << fault;
+  }
 }
 
 }  // namespace
