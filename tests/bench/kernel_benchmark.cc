@@ -57,7 +57,11 @@ const char* Name(DType dtype) {
 // Random probabilities or their logarithms: a million of them, again and again.
 std::vector<uint8_t> MakeTensor(DType dtype, int64_t elements, bool logarithms) {
   const auto size = static_cast<size_t>(ElementSize(dtype));
-  std::vector<uint8_t> bytes(static_cast<size_t>(elements) * size);
+  std::vector<uint8_t> bytes;
+  // Distance to what an evaluation writes: the last vector's masked load would wait for a store right behind
+  // it.
+  bytes.reserve(static_cast<size_t>(elements) * size + 64);
+  bytes.resize(static_cast<size_t>(elements) * size);
   const size_t different = std::min(bytes.size(), (size_t{1} << 20) * size);
   uint64_t state = logarithms ? 1 : 2;
   for (size_t at = 0; at < different; at += size) {
