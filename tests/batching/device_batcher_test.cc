@@ -260,6 +260,7 @@ TEST_F(DeviceBatcher, KeepsCpuLanesUntilABatchOnADeviceIsSure) {
   Enqueue(pair);
   ASSERT_TRUE(cuda_.WaitUntilHeld());
   batcher_.Close();
+  for (int i = 0; i < 10'000; ++i) std::this_thread::yield();  // a CPU lane that would go can do so
   cuda_.Release();
   ASSERT_TRUE(done_.WaitFor(1));
   EXPECT_EQ(done_.at(0).pairs()[0].sum, pair.Sum());
