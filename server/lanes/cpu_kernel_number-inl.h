@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "hwy/highway.h"
 #include "server/numerics/formula.h"
@@ -131,37 +132,27 @@ HWY_INLINE Word Lookup(const uint64_t (&table)[8], Word row) {
 
 // ---- The number type
 
-// Executes the statement for each i below kVectors. Not a loop: with constant indices the vectors are in
-// registers from the first pass of the compiler on, also where it optimizes little.
-#define KLDIV_FOR_EACH_VECTOR(statement) \
-  do {                                   \
-    {                                    \
-      constexpr int i = 0;               \
-      statement;                         \
-    }                                    \
-    if constexpr (kVectors == 4) {       \
-      {                                  \
-        constexpr int i = 1;             \
-        statement;                       \
-      }                                  \
-      {                                  \
-        constexpr int i = 2;             \
-        statement;                       \
-      }                                  \
-      {                                  \
-        constexpr int i = 3;             \
-        statement;                       \
-      }                                  \
-    }                                    \
-  } while (false)
+// The numbers below kVectors as constants, for what is done to each vector. A loop over them would leave
+// arrays in memory wherever the compiler does not unroll it in time: under a sanitizer, for minutes of
+// compiling.
+template <class Result, class F, int... kIndices>
+HWY_INLINE Result EachVector(F f, std::integer_sequence<int, kIndices...>) {
+  return {{f(kIndices)...}};
+}
+template <class F, int... kIndices>
+HWY_INLINE void ForEachVector(F f, std::integer_sequence<int, kIndices...>) {
+  (f(kIndices), ...);
+}
+template <int kVectors, class F>
+HWY_INLINE void ForEachVector(F f) {
+  ForEachVector(f, std::make_integer_sequence<int, kVectors>());
+}
 
 // kVectors vectors side by side. The operations of independent vectors thereby alternate in the instruction
 // stream, which the CPU needs: one vector alone is a chain of some 70 cycles, and another could start
 // every 15.
 template <int kVectors>
 struct Number {
-  static_assert(kVectors == 1 || kVectors == 4);
-
   struct Value {
     Double v[kVectors];
   };
@@ -172,74 +163,116 @@ struct Number {
     hn::Mask<Doubles> v[kVectors];
   };
 
-// A function body: `result`, of which each vector i is `expression`.
-#define KLDIV_EACH_VECTOR(Type, expression)            \
-  {                                                    \
-    Type result;                                       \
-    KLDIV_FOR_EACH_VECTOR(result.v[i] = (expression)); \
-    return result;                                     \
+  static HWY_INLINE Value Const(double c) {
+    return Each<Value>([=](int) HWY_ATTR { return hn::Set(Doubles(), c); });
+  }
+  static HWY_INLINE Value Add(Value a, Value b) {
+    return Each<Value>([&](int i) HWY_ATTR { return hn::Add(a.v[i], b.v[i]); });
+  }
+  static HWY_INLINE Value Sub(Value a, Value b) {
+    return Each<Value>([&](int i) HWY_ATTR { return hn::Sub(a.v[i], b.v[i]); });
+  }
+  static HWY_INLINE Value Mul(Value a, Value b) {
+    return Each<Value>([&](int i) HWY_ATTR { return hn::Mul(a.v[i], b.v[i]); });
+  }
+  static HWY_INLINE Value Fma(Value a, Value b, Value c) {
+    return Each<Value>([&](int i) HWY_ATTR { return hn::MulAdd(a.v[i], b.v[i], c.v[i]); });
+  }
+  static HWY_INLINE Value FmaSub(Value a, Value b, Value c) {
+    return Each<Value>([&](int i) HWY_ATTR { return hn::MulSub(a.v[i], b.v[i], c.v[i]); });
+  }
+  static HWY_INLINE Value NegFma(Value a, Value b, Value c) {
+    return Each<Value>([&](int i) HWY_ATTR { return hn::NegMulAdd(a.v[i], b.v[i], c.v[i]); });
   }
 
-  static HWY_INLINE Value Const(double c)
-      KLDIV_EACH_VECTOR(Value, hn::Set(Doubles(), c)) static HWY_INLINE Value Add(Value a, Value b)
-          KLDIV_EACH_VECTOR(Value, hn::Add(a.v[i], b.v[i])) static HWY_INLINE Value Sub(Value a, Value b)
-              KLDIV_EACH_VECTOR(Value, hn::Sub(a.v[i], b.v[i])) static HWY_INLINE Value Mul(Value a, Value b)
-                  KLDIV_EACH_VECTOR(Value, hn::Mul(a.v[i], b.v[i])) static HWY_INLINE Value
-      Fma(Value a, Value b, Value c)
-          KLDIV_EACH_VECTOR(Value, hn::MulAdd(a.v[i], b.v[i], c.v[i])) static HWY_INLINE Value
-      FmaSub(Value a, Value b, Value c)
-          KLDIV_EACH_VECTOR(Value, hn::MulSub(a.v[i], b.v[i], c.v[i])) static HWY_INLINE Value
-      NegFma(Value a, Value b, Value c) KLDIV_EACH_VECTOR(Value, hn::NegMulAdd(a.v[i], b.v[i], c.v[i]))
-
-          static HWY_INLINE Mask Less(Value a, Value b)
-              KLDIV_EACH_VECTOR(Mask, hn::Lt(a.v[i], b.v[i])) static HWY_INLINE Mask Equal(Value a, Value b)
-                  KLDIV_EACH_VECTOR(Mask, hn::Eq(a.v[i], b.v[i])) static HWY_INLINE Value
-      Select(Mask m, Value a, Value b)
-          KLDIV_EACH_VECTOR(Value, hn::IfThenElse(m.v[i], a.v[i], b.v[i])) static HWY_INLINE Value
-      NanIfNegative(Value a) KLDIV_EACH_VECTOR(Value, hn::IfThenElse(hn::Lt(a.v[i], hn::Zero(Doubles())),
-                                                                     hn::NaN(Doubles()), a.v[i]))
+  static HWY_INLINE Mask Less(Value a, Value b) {
+    return Each<Mask>([&](int i) HWY_ATTR { return hn::Lt(a.v[i], b.v[i]); });
+  }
+  static HWY_INLINE Mask Equal(Value a, Value b) {
+    return Each<Mask>([&](int i) HWY_ATTR { return hn::Eq(a.v[i], b.v[i]); });
+  }
+  static HWY_INLINE Value Select(Mask m, Value a, Value b) {
+    return Each<Value>([&](int i) HWY_ATTR { return hn::IfThenElse(m.v[i], a.v[i], b.v[i]); });
+  }
+  static HWY_INLINE Value NanIfNegative(Value a) {
+    return Each<Value>([&](int i) HWY_ATTR {
+      return hn::IfThenElse(hn::Lt(a.v[i], hn::Zero(Doubles())), hn::NaN(Doubles()), a.v[i]);
+    });
+  }
 
 #if KLDIV_TARGET_AVX512
-      // Two instructions of which Highway knows nothing: log_target runs 1.2 times as fast with them.
-      static constexpr bool kHasScale = true;
-  static HWY_INLINE Value Scale(Value a, Value k)
-      KLDIV_EACH_VECTOR(Value, (Double{_mm512_maskz_scalef_pd(0xff, a.v[i].raw,
-                                                              k.v[i].raw)})) static HWY_INLINE Value
-      Exp2(Word row) KLDIV_EACH_VECTOR(Value, Lookup(numerics::kExp2, row.v[i]))
-      // Control 2: the smaller magnitude of the two, with the first one's sign.
-      static HWY_INLINE Value Clamp(Value a)
-          KLDIV_EACH_VECTOR(Value, (Double{_mm512_range_pd(a.v[i].raw, _mm512_set1_pd(1024.0), 2)}))
+  // Two instructions of which Highway knows nothing: log_target runs 1.2 times as fast with them.
+  static constexpr bool kHasScale = true;
+  static HWY_INLINE Value Scale(Value a, Value k) {
+    return Each<Value>([&](int i)
+                           HWY_ATTR { return Double{_mm512_maskz_scalef_pd(0xff, a.v[i].raw, k.v[i].raw)}; });
+  }
+  static HWY_INLINE Value Exp2(Word row) {
+    return Each<Value>([&](int i) HWY_ATTR { return Lookup(numerics::kExp2, row.v[i]); });
+  }
+  // Control 2: the smaller magnitude of the two, with the first one's sign.
+  static HWY_INLINE Value Clamp(Value a) {
+    return Each<Value>(
+        [&](int i) HWY_ATTR { return Double{_mm512_range_pd(a.v[i].raw, _mm512_set1_pd(1024.0), 2)}; });
+  }
 #else
-          static constexpr bool kHasScale = false;
-  static HWY_INLINE Value Clamp(Value a)
-      KLDIV_EACH_VECTOR(Value,
-                        hn::Max(hn::Min(a.v[i], hn::Set(Doubles(), 1024.0)), hn::Set(Doubles(), -1024.0)))
+  static constexpr bool kHasScale = false;
+  static HWY_INLINE Value Clamp(Value a) {
+    return Each<Value>([&](int i) HWY_ATTR {
+      return hn::Max(hn::Min(a.v[i], hn::Set(Doubles(), 1024.0)), hn::Set(Doubles(), -1024.0));
+    });
+  }
 #endif
 
-              static HWY_INLINE Word Bits(Value a)
-                  KLDIV_EACH_VECTOR(Word, hn::BitCast(Words(), a.v[i])) static HWY_INLINE Value
-      FromBits(Word a) KLDIV_EACH_VECTOR(Value, hn::BitCast(Doubles(), a.v[i])) static HWY_INLINE Word
-      WordConst(uint64_t c) KLDIV_EACH_VECTOR(Word, hn::Set(Words(), c)) static HWY_INLINE Word
-      WordAdd(Word a, Word b) KLDIV_EACH_VECTOR(Word, hn::Add(a.v[i], b.v[i])) static HWY_INLINE Word
-      WordSub(Word a, Word b) KLDIV_EACH_VECTOR(Word, hn::Sub(a.v[i], b.v[i])) static HWY_INLINE Word
-      WordAnd(Word a, Word b) KLDIV_EACH_VECTOR(Word, hn::And(a.v[i], b.v[i])) static HWY_INLINE Word
-      WordOr(Word a, Word b) KLDIV_EACH_VECTOR(Word, hn::Or(a.v[i], b.v[i])) template <int kBits>
-      static HWY_INLINE Word ShiftRight(Word a)
-          KLDIV_EACH_VECTOR(Word, hn::ShiftRight<kBits>(a.v[i])) template <int kBits>
-          static HWY_INLINE Word ShiftLeft(Word a) KLDIV_EACH_VECTOR(Word, hn::ShiftLeft<kBits>(a.v[i]))
+  static HWY_INLINE Word Bits(Value a) {
+    return Each<Word>([&](int i) HWY_ATTR { return hn::BitCast(Words(), a.v[i]); });
+  }
+  static HWY_INLINE Value FromBits(Word a) {
+    return Each<Value>([&](int i) HWY_ATTR { return hn::BitCast(Doubles(), a.v[i]); });
+  }
+  static HWY_INLINE Word WordConst(uint64_t c) {
+    return Each<Word>([=](int) HWY_ATTR { return hn::Set(Words(), c); });
+  }
+  static HWY_INLINE Word WordAdd(Word a, Word b) {
+    return Each<Word>([&](int i) HWY_ATTR { return hn::Add(a.v[i], b.v[i]); });
+  }
+  static HWY_INLINE Word WordSub(Word a, Word b) {
+    return Each<Word>([&](int i) HWY_ATTR { return hn::Sub(a.v[i], b.v[i]); });
+  }
+  static HWY_INLINE Word WordAnd(Word a, Word b) {
+    return Each<Word>([&](int i) HWY_ATTR { return hn::And(a.v[i], b.v[i]); });
+  }
+  static HWY_INLINE Word WordOr(Word a, Word b) {
+    return Each<Word>([&](int i) HWY_ATTR { return hn::Or(a.v[i], b.v[i]); });
+  }
+  template <int kBits>
+  static HWY_INLINE Word ShiftRight(Word a) {
+    return Each<Word>([&](int i) HWY_ATTR { return hn::ShiftRight<kBits>(a.v[i]); });
+  }
+  template <int kBits>
+  static HWY_INLINE Word ShiftLeft(Word a) {
+    return Each<Word>([&](int i) HWY_ATTR { return hn::ShiftLeft<kBits>(a.v[i]); });
+  }
 
-              static HWY_INLINE void Ln32Row(Word row, Value& inverse, Value& log) {
-    KLDIV_FOR_EACH_VECTOR(inverse.v[i] = Lookup(numerics::kLnInverse, row.v[i]));
-    KLDIV_FOR_EACH_VECTOR(log.v[i] = Lookup(numerics::kLnLog, row.v[i]));
+  static HWY_INLINE void Ln32Row(Word row, Value& inverse, Value& log) {
+    inverse = Each<Value>([&](int i) HWY_ATTR { return Lookup(numerics::kLnInverse, row.v[i]); });
+    log = Each<Value>([&](int i) HWY_ATTR { return Lookup(numerics::kLnLog, row.v[i]); });
   }
   static HWY_INLINE void Ln64Row(Word row, Value& inverse, Value& log_high, Value& log_low) {
-    KLDIV_FOR_EACH_VECTOR(inverse.v[i] = Lookup(numerics::kLnInverse, row.v[i]));
-    KLDIV_FOR_EACH_VECTOR(log_high.v[i] = Lookup(numerics::kLnLogHigh, row.v[i]));
-    KLDIV_FOR_EACH_VECTOR(log_low.v[i] = Lookup(numerics::kLnLogLow, row.v[i]));
+    inverse = Each<Value>([&](int i) HWY_ATTR { return Lookup(numerics::kLnInverse, row.v[i]); });
+    log_high = Each<Value>([&](int i) HWY_ATTR { return Lookup(numerics::kLnLogHigh, row.v[i]); });
+    log_low = Each<Value>([&](int i) HWY_ATTR { return Lookup(numerics::kLnLogLow, row.v[i]); });
   }
-  static HWY_INLINE Word Exp2Offset(Word row) KLDIV_EACH_VECTOR(Word, Lookup(numerics::kExp2Offset, row.v[i]))
+  static HWY_INLINE Word Exp2Offset(Word row) {
+    return Each<Word>([&](int i) HWY_ATTR { return Lookup(numerics::kExp2Offset, row.v[i]); });
+  }
 
-#undef KLDIV_EACH_VECTOR
+ private:
+  // Each vector i of the result is f(i).
+  template <class Result, class F>
+  static HWY_INLINE Result Each(F f) {
+    return EachVector<Result>(f, std::make_integer_sequence<int, kVectors>());
+  }
 };
 
 // ---- Tensors as the kernels see them: element numbers in, numbers out
@@ -254,7 +287,9 @@ class Tensor {
   template <int kVectors>
   HWY_INLINE typename Number<kVectors>::Value Load(int64_t first) const {
     typename Number<kVectors>::Value values;
-    KLDIV_FOR_EACH_VECTOR(values.v[i] = HWY_NAMESPACE::Load<kDType>(data_ + (first + i * kLanes) * kSize));
+    ForEachVector<kVectors>([&](int i) HWY_ATTR {
+      values.v[i] = HWY_NAMESPACE::Load<kDType>(data_ + (first + i * kLanes) * kSize);
+    });
     return values;
   }
 

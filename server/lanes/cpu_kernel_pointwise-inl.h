@@ -75,7 +75,8 @@ template <DType kDType, int kVectors>
 HWY_INLINE void StoreRounded(typename Number<kVectors>::Value losses, int64_t first, uint8_t* out) {
   using Tag = typename Rounding<kDType>::Tag;
   auto* to = reinterpret_cast<hn::TFromD<Tag>*>(out + first * numerics::ElementSize(kDType));
-  KLDIV_FOR_EACH_VECTOR(hn::StoreU(Rounding<kDType>::Round(losses.v[i]), Tag(), to + i * kLanes));
+  ForEachVector<kVectors>(
+      [&](int i) HWY_ATTR { hn::StoreU(Rounding<kDType>::Round(losses.v[i]), Tag(), to + i * kLanes); });
 }
 
 template <int kVectors>

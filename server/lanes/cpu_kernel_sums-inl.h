@@ -40,8 +40,10 @@ class Accumulators {
   template <int kVectors>
   HWY_INLINE void Add(int64_t first, typename Number<kVectors>::Value values) {
     double* sums = sums_ + first % kAccumulators;
-    KLDIV_FOR_EACH_VECTOR(hn::Store(hn::Add(hn::Load(Doubles(), sums + i * kLanes), values.v[i]), Doubles(),
-                                    sums + i * kLanes));
+    ForEachVector<kVectors>([&](int i) HWY_ATTR {
+      double* const sum = sums + i * kLanes;
+      hn::Store(hn::Add(hn::Load(Doubles(), sum), values.v[i]), Doubles(), sum);
+    });
   }
 
   // Of a tile of `count` elements, as before.
