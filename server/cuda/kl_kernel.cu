@@ -21,7 +21,7 @@ namespace kldiv::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kMinBlocks = 3;  // on a multiprocessor
+[[maybe_unused]] constexpr int kMinBlocks = 3;  // on a multiprocessor
 constexpr int kWarpSize = 32;
 constexpr int kWarps = kThreads / kWarpSize;
 constexpr int kTile = static_cast<int>(numerics::kTileElements);
