@@ -130,8 +130,8 @@ __device__ __forceinline__ void Losses(const Number& number, const double (&x)[4
   for (int i = 0; i < 4; ++i) losses[i] = math::Element<Number, kWideTarget, kLog, false>(number, x[i], t[i]);
 }
 
-// Shifting the sign out, not masking it: nvcc makes a mask an fp64 absolute value from sm_100 on, and ptxas that
-// an fp64 addition.
+// Shifting the sign out, not masking it: nvcc makes a mask an fp64 absolute value from sm_100 on, and ptxas
+// that an fp64 addition.
 __device__ __forceinline__ bool IsNan(double value) { return Number::Bits(value) << 1 > kInfinityBits << 1; }
 
 // An element of target probability 0 counts 0, unless x is NaN.
