@@ -47,7 +47,8 @@ mode_t NewFileMode() {
 }  // namespace
 
 absl::StatusOr<File> File::Open(const std::string& path) {
-  const Descriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+  const Descriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!descriptor.valid()) return SystemError(path, "cannot be opened", errno);
   struct stat facts = {};
   if (fstat(descriptor.get(), &facts) != 0) return SystemError(path, "cannot be read", errno);
@@ -78,7 +79,8 @@ File::~File() {
 absl::StatusOr<OutputFile> OutputFile::Create(const std::string& path, DType dtype,
                                               std::span<const int64_t> shape) {
   struct stat facts = {};
-  if (stat(path.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode)) {
+  if (lstat(path.c_str(), &facts) == 0 && !S_ISREG(facts.st_mode)) {
+    // A link too: the file is put in place by renaming, which would replace the link and not what it names.
     return absl::InvalidArgumentError(absl::StrCat(path, ": it exists and is not a regular file"));
   }
   size_t bytes = static_cast<size_t>(ElementSize(dtype));

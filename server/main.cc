@@ -121,14 +121,11 @@ int Serve(std::unique_ptr<Server> server, const ServerOptions& options, const St
   const auto deadline = std::chrono::steady_clock::now() + options.drain_timeout;
   while (!server->Drained() && std::chrono::steady_clock::now() < deadline)
     std::this_thread::sleep_for(kDrainPoll);
-  const bool in_time = server->Drained();
-  if (!in_time)
-    Log(LogLevel::kWarning, "the drain timed out", {{"timeout_ms", options.drain_timeout.count()}});
   if (!server->Stop()) {
-    Log(LogLevel::kError, "accepted work was lost");
+    Log(LogLevel::kError, "calls that were accepted were not answered within --drain_timeout",
+        {{"timeout_ms", options.drain_timeout.count()}});
     _exit(kDrainFailed);  // Something still hangs: what it uses must not be destroyed.
   }
-  if (!in_time) return kDrainFailed;
   return no_lane_left.load() ? kDeviceLost : kClean;
 }
 

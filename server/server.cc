@@ -41,6 +41,7 @@ constexpr milliseconds kTick{100};
 constexpr milliseconds kTrimInterval{1000};
 // After a drain, for what comes late over connections that are still open.
 constexpr milliseconds kQuiet{100};
+constexpr milliseconds kNeverQuiet{2000};
 constexpr milliseconds kShutdownGrace{1000};
 
 static_assert(kStreamWindowBytes == kLookaheadBytes, "the memory plan charges what the transport lets in");
@@ -169,7 +170,7 @@ class ServerImpl final : public Server {
   std::string backend() const override { return backend_; }
 
   void BeginDrain() override;
-  bool Drained() const override { return !service_->Busy() && service_->Quiet(SteadyClock::now()) >= kQuiet; }
+  bool Drained() const override;
   bool Stop() override;
 
  private:
@@ -193,6 +194,7 @@ class ServerImpl final : public Server {
   std::unique_ptr<MetricsServer> metrics_;
   std::unique_ptr<Housekeeper> housekeeper_;
   bool stopped_ = false;
+  SteadyClock::time_point drain_began_;
 
   // The housekeeper's.
   std::optional<MemoryTrimmer> trimmer_;
@@ -270,14 +272,22 @@ void ServerImpl::MaybeTrim(SteadyClock::time_point now) {
 }
 
 void ServerImpl::BeginDrain() {
+  drain_began_ = SteadyClock::now();
   service_->SetPhase(ServicePhase::kLameDuck);
   listener_->Close();
   service_->SetPhase(ServicePhase::kRefusing);
 }
 
-// gRPC's Shutdown cancels what is left, whose calls are then finished by their handlers; lanes answer until
-// the last of them has gone; nothing may start on a queue after its own shutdown, which is the transport's
-// Stop.
+// A client that calls again and again keeps a server from being quiet, not from having answered everything.
+bool ServerImpl::Drained() const {
+  const SteadyClock::time_point now = SteadyClock::now();
+  return !service_->Busy() && (service_->Quiet(now) >= kQuiet || now - drain_began_ >= kNeverQuiet);
+}
+
+// Connections end before gRPC's Shutdown, which would answer calls that race with it CANCELLED, a status that
+// no client tries again elsewhere; an ended connection is UNAVAILABLE. What is left is cancelled and then
+// finished by its handlers; lanes answer until the last of them has gone; nothing may start on a queue after
+// its own shutdown, which is the transport's Stop.
 bool ServerImpl::Stop() {
   stopped_ = true;
   if (grpc_server_ != nullptr) {
@@ -285,6 +295,8 @@ bool ServerImpl::Stop() {
     service_->SetPhase(ServicePhase::kRefusing);
     const bool complete = !service_->Busy();
     service_->EndWatchers();
+    transport_->WaitUntilIdle(kShutdownGrace);
+    listener_->EndConnections();
     grpc_server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
     if (!transport_->Stop(kShutdownGrace)) return false;
     housekeeper_.reset();

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/flags/reflection.h"
@@ -64,6 +65,21 @@ bool LooksLikeKubernetes(absl::string_view variable) {
   return absl::StrContains(variable, "_PORT") || absl::StrContains(variable, "_SERVICE_");
 }
 
+// One environment may serve all programs of the project: a variable for another one is no mistake.
+bool IsFlagOfOurs(absl::string_view name) {
+  static constexpr absl::string_view kFlags[] = {
+      // kldiv-server
+      "allow_plaintext_tokens", "backend", "check_config", "cpu_threads", "cuda_devices", "cuda_lanes",
+      "cuda_min_batch_elements", "drain_delay", "drain_timeout", "health_listen", "listen", "log_format",
+      "max_batch_bytes", "max_connection_age", "max_connections", "max_in_flight_per_stream", "max_memory",
+      "max_message_bytes", "max_pairs_per_message", "max_queue_bytes", "metrics_listen", "polling_threads",
+      "read_timeout", "tls_cert", "tls_client_ca", "tls_key", "token_file", "write_timeout",
+      // kldiv
+      "client_cert", "client_key", "client_token_file", "format", "local", "log_target", "output",
+      "reduction", "server", "server_ca", "timeout", "tls", "zero_target"};
+  return std::find(std::begin(kFlags), std::end(kFlags), name) != std::end(kFlags);
+}
+
 struct Variable {
   std::string name;
   std::string value;
@@ -80,20 +96,27 @@ std::vector<Variable> OurVariables() {
   return variables;
 }
 
-absl::Status ApplyEnvironment(const Flags& flags, std::vector<std::string>& warnings) {
+// The first variable that cannot be read counts, unless an argument sets its flag.
+struct EnvironmentFault {
+  std::string flag;
+  absl::Status status;
+};
+
+std::vector<EnvironmentFault> ApplyEnvironment(const Flags& flags, std::vector<std::string>& warnings) {
+  std::vector<EnvironmentFault> faults;
   for (const Variable& variable : OurVariables()) {
     const absl::string_view capitals = absl::StripPrefix(variable.name, kEnvironmentPrefix);
     const std::string name = absl::AsciiStrToLower(capitals);
     absl::CommandLineFlag* const flag = Find(flags, name);
     if (flag != nullptr && absl::AsciiStrToUpper(name) == capitals) {
-      const absl::Status set = SetFlag(*flag, variable.name, variable.value);
-      if (!set.ok()) return set;
-    } else if (!LooksLikeKubernetes(variable.name)) {
+      absl::Status set = SetFlag(*flag, variable.name, variable.value);
+      if (!set.ok()) faults.push_back({name, std::move(set)});
+    } else if (!LooksLikeKubernetes(variable.name) && !IsFlagOfOurs(name)) {
       warnings.push_back(
           absl::StrCat("the environment variable ", variable.name, " names no flag of this program"));
     }
   }
-  return absl::OkStatus();
+  return faults;
 }
 
 // One flag argument, taken apart.
@@ -139,9 +162,15 @@ class ArgumentReader {
     return absl::OkStatus();
   }
 
+  // Has an argument set the flag of this name?
+  bool Gave(const std::string& name) const { return given_.count(name) > 0; }
+
  private:
   absl::Status ReadFlag(const Argument& argument) {
-    if (absl::CommandLineFlag* const flag = Find(flags_, argument.name)) return ReadValue(*flag, argument);
+    if (absl::CommandLineFlag* const flag = Find(flags_, argument.name)) {
+      given_.insert(argument.name);
+      return ReadValue(*flag, argument);
+    }
     if (argument.name == "help" || argument.name == "version") {
       if (argument.value) return absl::InvalidArgumentError(absl::StrCat(argument.shown, " takes no value"));
       (argument.name == "help" ? result_.help : result_.version) = true;
@@ -152,6 +181,7 @@ class ArgumentReader {
       if (flag != nullptr && flag->IsOfType<bool>()) {
         if (argument.value)
           return absl::InvalidArgumentError(absl::StrCat(argument.shown, " takes no value"));
+        given_.insert(argument.name.substr(2));
         return SetFlag(*flag, argument.shown, "false");
       }
     }
@@ -171,6 +201,7 @@ class ArgumentReader {
   CommandLine& result_;
   std::vector<std::string> arguments_;
   size_t next_ = 0;
+  std::set<std::string> given_;
 };
 
 }  // namespace
@@ -213,10 +244,13 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, char** argv) {
   const Flags flags = ProgramFlags();
   CommandLine result;
   // The environment goes first, so that the arguments win; but who asks for help gets it whatever is there.
-  const absl::Status environment = ApplyEnvironment(flags, result.warnings);
-  const absl::Status arguments = ArgumentReader(flags, argc, argv, result).Read();
-  if (!arguments.ok()) return arguments;
-  if (!environment.ok() && !result.help && !result.version) return environment;
+  const std::vector<EnvironmentFault> faults = ApplyEnvironment(flags, result.warnings);
+  ArgumentReader arguments(flags, argc, argv, result);
+  if (absl::Status status = arguments.Read(); !status.ok()) return status;
+  if (result.help || result.version) return result;
+  for (const EnvironmentFault& fault : faults) {
+    if (!arguments.Gave(fault.flag)) return fault.status;
+  }
   return result;
 }
 

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -33,10 +34,8 @@ class SocketListener final : public Listener {
   const std::vector<std::string>& addresses() const override { return addresses_; }
 
   void Start(int max_connections, Handover handover) override {
-    thread_ = std::thread([this, max_connections, handover = std::move(handover)] {
-      OpenConnections open(max_connections);
-      AcceptUntilWoken(open, handover);
-    });
+    open_.emplace(max_connections);
+    thread_ = std::thread([this, handover = std::move(handover)] { AcceptUntilWoken(*open_, handover); });
   }
 
   void Close() override {
@@ -45,6 +44,10 @@ class SocketListener final : public Listener {
       thread_.join();
     }
     sockets_.clear();
+  }
+
+  void EndConnections() override {
+    if (open_.has_value()) open_->ShutDownAll();
   }
 
   Counters counters() const override { return {accepted_.load(), refused_.load(), accept_errors_.load()}; }
@@ -89,6 +92,7 @@ class SocketListener final : public Listener {
   const std::vector<std::string> addresses_;
   const FileDescriptor wake_;
   std::vector<ListeningSocket> sockets_;  // read by the thread, changed when it is gone
+  std::optional<OpenConnections> open_;   // likewise
   std::thread thread_;
 
   std::atomic<int64_t> accepted_{0};

@@ -46,6 +46,9 @@ class Listener {
   // Connections that were handed over live on. May be called again.
   virtual void Close() = 0;
 
+  // After Close: ends the connections that were handed over and are open still. What has been sent arrives.
+  virtual void EndConnections() = 0;
+
   virtual Counters counters() const = 0;
 };
 

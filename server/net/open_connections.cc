@@ -28,6 +28,11 @@ bool OpenConnections::HasRoom(Clock::time_point now) {
 
 void OpenConnections::Add(int fd) { cookies_[fd] = SocketCookie(fd); }
 
+void OpenConnections::ShutDownAll() {
+  ForgetClosed();
+  for (const auto& [fd, cookie] : cookies_) shutdown(fd, SHUT_RDWR);
+}
+
 void OpenConnections::ForgetClosed() {
   std::erase_if(cookies_, [](const auto& entry) { return SocketCookie(entry.first) != entry.second; });
 }

@@ -25,6 +25,9 @@ class OpenConnections {
   // Counts the open socket `fd`.
   void Add(int fd);
 
+  // Ends those that are open, in both directions; their owner sees that and closes them.
+  void ShutDownAll();
+
  private:
   void ForgetClosed();
 

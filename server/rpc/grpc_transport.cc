@@ -127,13 +127,18 @@ class GrpcTransportImpl final : public GrpcTransport {
       queue->context.live.AbortSendsSince(now - options_.write_timeout, status);
   }
 
-  bool Stop(std::chrono::milliseconds timeout) override {
+  bool WaitUntilIdle(std::chrono::milliseconds timeout) override {
     const auto end = std::chrono::steady_clock::now() + timeout;
     for (const auto& queue : queues_) {
       const auto left =
           std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
       if (!queue->context.live.WaitUntilNone(left)) return false;
     }
+    return true;
+  }
+
+  bool Stop(std::chrono::milliseconds timeout) override {
+    if (!WaitUntilIdle(timeout)) return false;
     for (const auto& queue : queues_) queue->queue->Shutdown();
     for (const auto& queue : queues_) queue->thread.join();
     return true;

@@ -43,6 +43,9 @@ class GrpcTransport {
   // Ends calls whose answers have not been taken within write_timeout. To be called a few times a second.
   virtual void Tick(std::chrono::steady_clock::time_point now) = 0;
 
+  // Waits until no call is open, at most `timeout`. Is none?
+  virtual bool WaitUntilIdle(std::chrono::milliseconds timeout) = 0;
+
   // Ends the polling threads, after the server's Shutdown has returned and when every Finish has been called
   // or soon will be. False: a call has not ended within `timeout`; the process must then exit without
   // destroying the transport or the service.

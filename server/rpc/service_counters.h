@@ -18,7 +18,7 @@ struct ServiceCounters {
   std::atomic<int64_t> refused_calls = 0;    // draining
   std::atomic<int64_t> invalid_pairs = 0;    // pairs, and messages that could not be decoded
   std::atomic<int64_t> expired_pairs = 0;    // not computed: the deadline had passed
-  std::atomic<int64_t> cancelled_pairs = 0;  // not computed: cancelled, or their call was before it was read
+  std::atomic<int64_t> cancelled_pairs = 0;  // not computed: cancelled
   std::atomic<int64_t> lost_messages = 0;  // calls that ended without a complete message, for whatever reason
   std::atomic<int64_t> read_timeouts = 0;  // messages that were not complete in time
   std::atomic<int64_t> idle_streams = 0;   // ended so that others could be read

@@ -15,7 +15,9 @@ absl::string_view View(std::string_view text) { return {text.data(), text.size()
 }  // namespace
 
 absl::Status UnknownMethod(std::string_view path) {
-  return absl::UnimplementedError(absl::StrCat("unknown method ", View(path)));
+  constexpr size_t kShown = 200;  // a client sees no status whose headers are too long
+  return absl::UnimplementedError(
+      absl::StrCat("unknown method ", View(path.substr(0, kShown)), path.size() > kShown ? "..." : ""));
 }
 
 absl::Status Draining() { return absl::UnavailableError("draining"); }
@@ -34,8 +36,9 @@ absl::Status ReadTimedOut(std::chrono::milliseconds read_timeout) {
 
 absl::Status NoMessage() { return absl::InvalidArgumentError("the call ended without a complete message"); }
 
-absl::Status TooManyWaiting() {
-  return absl::ResourceExhaustedError("too many calls of this client wait to be read");
+absl::Status TooManyWaiting(int64_t held_bytes, int64_t limit_bytes) {
+  return absl::ResourceExhaustedError(absl::StrCat("too many calls of this client wait to be read; queue: ",
+                                                   held_bytes, " of ", limit_bytes, " bytes held"));
 }
 
 absl::Status TooManyWatchers() {

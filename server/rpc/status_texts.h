@@ -10,19 +10,17 @@
 // The service's own statuses: what a client may be told that is not a fault of its pair. Thread-safe.
 namespace kldiv::server {
 
-absl::Status UnknownMethod(std::string_view path);                  // UNIMPLEMENTED
-absl::Status Draining();                                            // UNAVAILABLE
-absl::Status ShuttingDown();                                        // UNAVAILABLE
-absl::Status IdleStream(std::chrono::milliseconds read_timeout);    // UNAVAILABLE
-absl::Status ReadTimedOut(std::chrono::milliseconds read_timeout);  // DEADLINE_EXCEEDED
-absl::Status TooManyWaiting();                                      // RESOURCE_EXHAUSTED
-absl::Status TooManyWatchers();                                     // RESOURCE_EXHAUSTED
-absl::Status TooManyWaiting();                                      // RESOURCE_EXHAUSTED
-absl::Status TooManyWatchers();                                     // RESOURCE_EXHAUSTED
-absl::Status NoMessage();                                           // INVALID_ARGUMENT
-absl::Status ExpiredBeforeComputing();                              // DEADLINE_EXCEEDED
-absl::Status CancelledBeforeComputing();                            // CANCELLED
-absl::Status UnknownHealthService(std::string_view name);           // NOT_FOUND
+absl::Status UnknownMethod(std::string_view path);                     // UNIMPLEMENTED
+absl::Status Draining();                                               // UNAVAILABLE
+absl::Status ShuttingDown();                                           // UNAVAILABLE
+absl::Status IdleStream(std::chrono::milliseconds read_timeout);       // UNAVAILABLE
+absl::Status ReadTimedOut(std::chrono::milliseconds read_timeout);     // DEADLINE_EXCEEDED
+absl::Status TooManyWaiting(int64_t held_bytes, int64_t limit_bytes);  // RESOURCE_EXHAUSTED
+absl::Status TooManyWatchers();                                        // RESOURCE_EXHAUSTED
+absl::Status NoMessage();                                              // INVALID_ARGUMENT
+absl::Status ExpiredBeforeComputing();                                 // DEADLINE_EXCEEDED
+absl::Status CancelledBeforeComputing();                               // CANCELLED
+absl::Status UnknownHealthService(std::string_view name);              // NOT_FOUND
 
 // No room now: RESOURCE_EXHAUSTED.
 absl::Status QueueFull(int64_t held_bytes, int64_t limit_bytes, int64_t wanted_bytes);

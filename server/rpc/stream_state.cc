@@ -267,7 +267,7 @@ void StreamState::ReadNext() {
   reads_.fetch_add(1);
   if (context_.gate.Ask(*this, Clock::now()) != ReadGate::Outcome::kRefused) return;
   read_state_ = ReadState::kNone;
-  BeginEnd(TooManyWaiting());
+  BeginEnd(TooManyWaiting(context_.admission.held_bytes(), context_.admission.max_bytes()));
 }
 
 // What came last tells what will come next; without room for that it need not be read yet.

@@ -25,7 +25,8 @@ void UnaryCall::Start() {
     case ReadGate::Outcome::kRefused:
       Count(context_.counters.shed_calls);
       ticket_.reset();  // A burst of refusals must not hold what it was refused for.
-      return call_.Finish(TooManyWaiting(), RetryAfter());
+      return call_.Finish(TooManyWaiting(context_.admission.held_bytes(), context_.admission.max_bytes()),
+                          RetryAfter());
   }
 }
 
@@ -46,8 +47,8 @@ void UnaryCall::OnMessage(std::optional<Message> message) {
 void UnaryCall::OnCancelled() {
   cancelled_.store(true);
   if (!context_.gate.Forget(*this)) return Cancelled();  // What comes of its message or its task ends it.
+  Count(context_.counters.lost_messages);
   const bool expired = Clock::now() >= deadline_;
-  Count(expired ? context_.counters.expired_pairs : context_.counters.cancelled_pairs);
   call_.Finish(expired ? ExpiredBeforeComputing() : CancelledBeforeComputing());
 }
 

@@ -52,7 +52,8 @@ void WatchState::Start() {
   call_.NotifyOnCancel();
   const auto watchers = static_cast<int64_t>(context_.watchers.Add(shared_from_this()));
   if (watchers > context_.max_watchers()) return End(TooManyWatchers());
-  if (context_.gate.Ask(*this, call_.started_at()) == ReadGate::Outcome::kRefused) End(TooManyWaiting());
+  if (context_.gate.Ask(*this, call_.started_at()) == ReadGate::Outcome::kRefused)
+    End(TooManyWaiting(context_.admission.held_bytes(), context_.admission.max_bytes()));
 }
 
 void WatchState::OnMessage(std::optional<Message> message) {

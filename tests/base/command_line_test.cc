@@ -198,6 +198,21 @@ TEST_F(CommandLineTest, RefusesABadVariableByItsName) {
   EXPECT_TRUE(Parse({"--version"}).ok());
 }
 
+TEST_F(CommandLineTest, LetsAnArgumentWinOverABadVariable) {
+  const ScopedVariable bad("KLDIV_SOME_COUNT", "many");
+  EXPECT_TRUE(Parse({"--some_count=5"}).ok());
+  EXPECT_EQ(absl::GetFlag(FLAGS_some_count), 5);
+  EXPECT_FALSE(Parse({"--loud"}).ok());
+}
+
+TEST_F(CommandLineTest, LetsAllProgramsOfTheProjectShareAnEnvironment) {
+  const ScopedVariable of_the_server("KLDIV_MAX_MEMORY", "1GiB");
+  const ScopedVariable of_the_tool("KLDIV_SERVER", "127.0.0.1:50051");
+  const absl::StatusOr<CommandLine> parsed = Parse({});
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_THAT(parsed->warnings, IsEmpty());
+}
+
 TEST_F(CommandLineTest, IgnoresAbseilsOwnVariables) {
   const ScopedVariable count("FLAGS_some_count", "9");
   ASSERT_TRUE(Parse({}).ok());

@@ -285,6 +285,19 @@ TEST_F(NpyFileTest, NamesTheFileThatCannotBeUsed) {
   EXPECT_THAT(std::string(folder.message()), HasSubstr("not a regular file"));
 }
 
+TEST_F(NpyFileTest, LeavesLinksAlone) {
+  std::ofstream(Path("real.npy")) << "what was there";
+  std::filesystem::create_symlink("real.npy", Path("link.npy"));
+  EXPECT_EQ(OutputFile::Create(Path("link.npy"), DType::kFp32, {}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(std::filesystem::is_symlink(Path("link.npy")));
+}
+
+TEST_F(NpyFileTest, DoesNotWaitForAPipe) {
+  ASSERT_EQ(mkfifo(Path("pipe").c_str(), 0600), 0);
+  EXPECT_EQ(File::Open(Path("pipe")).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(NpyFileTest, RefusesAnOutputThatCannotBe) {
   const absl::Status device = OutputFile::Create("/dev/null", DType::kFp32, {}).status();
   EXPECT_EQ(device.code(), absl::StatusCode::kInvalidArgument);

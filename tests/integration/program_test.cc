@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include "kldiv/v1/kldiv.grpc.pb.h"
 #include "server/base/version.h"
@@ -145,6 +147,32 @@ TEST_F(Program, DrainsAnOpenStreamAfterAnsweringIt) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_THAT(status.error_message(), HasSubstr("draining"));
   EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST_F(Program, DrainsCleanlyWhileAClientKeepsCallingAndTellsItOnlyThatItIsUnavailable) {
+  ServerProcess server;
+  const auto stub = v1::KlDivergence::NewStub(server.NewChannel());
+  std::atomic<bool> gone = false;
+  std::atomic<int> answered = 0;
+  std::thread client([&] {
+    while (!gone) {
+      grpc::ClientContext context;
+      v1::EvaluateResponse response;
+      const grpc::Status status = stub->Evaluate(&context, UniformRequest(10), &response);
+      if (status.ok()) ++answered;
+      EXPECT_TRUE(status.ok() || status.error_code() == grpc::StatusCode::UNAVAILABLE)
+          << status.error_code() << ": " << status.error_message();
+    }
+  });
+  while (answered == 0) std::this_thread::yield();
+  EXPECT_EQ(server.StopBy(SIGTERM), 0);
+  gone = true;
+  client.join();
+}
+
+TEST_F(Program, DrainsAtOnceWhenThereIsNothingToDrain) {
+  ServerProcess server({"--drain_timeout=0s"});
+  EXPECT_EQ(server.StopBy(SIGTERM), 0);
 }
 
 TEST_F(Program, TellsWatchersThatItDrains) {

@@ -176,7 +176,10 @@ TEST_F(Refusals, HeadersOverSixtyFourKibibytes) {
   context.AddMetadata("x-large", std::string(100'000, 'x'));
   v1::EvaluateResponse response;
   const grpc::Status status = stub_->Evaluate(&context, UniformRequest(10), &response);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  // gRPC says so, or closes the connection: which one, is a race inside it.
+  EXPECT_TRUE(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED ||
+              status.error_code() == grpc::StatusCode::UNAVAILABLE)
+      << status.error_code() << ": " << status.error_message();
 }
 
 TEST_F(Refusals, OneBadPairAmongAThousandIsItsOwnFaultAlone) {

@@ -23,8 +23,7 @@ constexpr milliseconds kTimeout{1000};
 
 class TestReader final : public ReadGrants::Reader {
  public:
-  TestReader(std::string connection, ReaderKind kind)
-      : Reader(kind), connection_(std::move(connection)) {}
+  TestReader(std::string connection, ReaderKind kind) : Reader(kind), connection_(std::move(connection)) {}
   std::string Connection() const override {
     ++asked_;
     return connection_;

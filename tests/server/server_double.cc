@@ -25,7 +25,7 @@ class ServerDouble final : public Server {
   std::string backend() const override { return "cpu"; }
   void BeginDrain() override {}
   bool Drained() const override { return !Told("drains_never"); }
-  bool Stop() override { return !Told("loses_work"); }
+  bool Stop() override { return !Told("loses_work") && !Told("drains_never"); }
 
  private:
   const bool metrics_;
