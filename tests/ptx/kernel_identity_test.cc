@@ -1,17 +1,22 @@
 // The kernel as nvcc compiles it, for each virtual architecture, equals the scalar reference to the bit: in
-// random company, at all lengths, for every dtype and formula, cut, and for `none`.
+// random company, at all lengths, for every dtype and formula, cut, for `none`, and for the golden cases. All
+// lengths and the largest cases only with KLDIV_SLOW=1.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <random>
 #include <string>
 
 #include "server/cuda/staging.h"
 #include "server/numerics/reduce.h"
+#include "tests/cuda/golden_answers.h"
 #include "tests/cuda/pair_set.h"
+#include "tests/numerics/effort.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/parser.h"
 
@@ -20,9 +25,12 @@ namespace {
 
 using cuda::testing::kDTypes;
 using cuda::testing::PairSet;
+using cuda::testing::WrongGoldenAnswers;
 using numerics::DType;
 using numerics::Formula;
+using numerics::kSlowdown;
 using numerics::kTileElements;
+using numerics::SlowTests;
 
 constexpr uint32_t kThreads = 256;  // of the kernel's blocks: a warp to a tile
 constexpr uint32_t kTilesPerBlock = kThreads / 32;
@@ -113,6 +121,12 @@ class KernelPtx : public ::testing::TestWithParam<int> {
     EXPECT_EQ(pairs.Difference(), "");
   }
 
+  void CheckCases(const golden::Cases& cases) {
+    PtxLane lane(*module_, int64_t{1} << 24);
+    const int64_t max_elements = SlowTests() ? std::numeric_limits<int64_t>::max() : 10'000 / kSlowdown;
+    EXPECT_THAT(WrongGoldenAnswers(lane, cases, max_elements), ::testing::IsEmpty());
+  }
+
   std::unique_ptr<Module> module_;
   std::mt19937_64 random_{static_cast<uint64_t>(GetParam())};
 };
@@ -152,6 +166,27 @@ TEST_P(KernelPtx, EqualsTheReferenceAtLengthsAroundEveryStep) {
   }
   Check(pairs, pairs.Pieces());
 }
+
+// Each architecture and formula walks through other lengths, and all through those around whole tiles.
+TEST_P(KernelPtx, EqualsTheReferenceAtAllLengths) {
+  constexpr int64_t kStride = 97 * kSlowdown;
+  int64_t offset = GetParam();
+  for (const DType dtype : kDTypes) {
+    for (const bool log_target : {false, true}) {
+      offset += 13;
+      PairSet pairs;
+      for (int64_t n = 0; n <= 4200; ++n) {
+        if (SlowTests() || n % kTileElements < 2 || (n + offset) % kStride == 0)
+          pairs.AddRandom(random_, {dtype, dtype, log_target, false}, n, n % 5 == 0, n % 3 == 1 ? 60 : 0);
+      }
+      Check(pairs, pairs.Pieces());
+    }
+  }
+}
+
+TEST_P(KernelPtx, GivesTheFrozenBits) { CheckCases(golden::FrozenCases()); }
+
+TEST_P(KernelPtx, IsWithinTheToleranceOfExactValues) { CheckCases(golden::ExactCases()); }
 
 TEST_P(KernelPtx, EqualsTheReferenceForPairsCutIntoManyRounds) {
   PairSet pairs;
