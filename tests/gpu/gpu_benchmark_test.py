@@ -1,4 +1,5 @@
-"""The benchmark of ./dev gpu-check, executed on the CPU: that it prints its table and writes its JSON file.
+"""./dev gpu-check without a GPU: that it says so, and that its benchmark, executed on the CPU, prints its table and
+writes its JSON file.
 
 Usage: gpu_benchmark_test.py BENCHMARK
 """
@@ -12,6 +13,7 @@ import tempfile
 import unittest
 
 BENCHMARK = sys.argv.pop(1)
+COMPARISON = pathlib.Path(__file__).with_name("torch_comparison.py")
 DTYPES = ("fp16", "bf16", "fp32", "fp64")
 
 
@@ -60,6 +62,34 @@ class Report(unittest.TestCase):
             self.assertIn(row["subject"], first_words)
         for heading in ("kernel", "end", "pairs", "elements"):
             self.assertIn(heading, first_words)
+
+
+class PyTorch(unittest.TestCase):
+    def test_is_put_beside_the_kernel(self):
+        try:
+            import torch  # noqa: F401
+        except ImportError:
+            self.skipTest("there is no PyTorch")
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "report.json"
+            run("--tiny", f"--json={file}")
+            subprocess.run([sys.executable, COMPARISON, file, "--device=cpu", "--tiny"], stdout=subprocess.PIPE,
+                           check=True)
+            report = json.loads(file.read_text(encoding="utf-8"))
+        self.assertEqual(len(report["kernel"]), 17)  # all else is kept
+        rates = {row["subject"]: row["gb_per_s"] for row in report["pytorch"]["rows"]}
+        self.assertGreater(rates["fp32"], 0)
+        self.assertGreater(rates["fp64"], 0)
+
+
+@unittest.skipIf(any(pathlib.Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg")), "there is a GPU")
+class Command(unittest.TestCase):
+    def test_says_at_once_that_there_is_no_gpu(self):
+        ended = subprocess.run(["./dev", "gpu-check"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               timeout=60, check=False)
+        self.assertEqual(ended.returncode, 1)
+        self.assertEqual(ended.stdout, "")
+        self.assertEqual(ended.stderr, "dev: no GPU here: neither /dev/nvidiactl nor /dev/dxg exists\n")
 
 
 class Refusal(unittest.TestCase):
