@@ -27,7 +27,6 @@ namespace kldiv::cuda::testing {
 namespace {
 
 using numerics::DType;
-using numerics::Formula;
 using numerics::kSlowdown;
 using numerics::kTileElements;
 using server::Lane;

@@ -8,7 +8,9 @@
 // --tiny: sizes and repetitions of a test. On a device that is emulated the timings mean nothing, and it says
 // so. Exit codes: 1 without a device, when a call fails or an answer is wrong; 2 for a wrong command line.
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -280,4 +282,9 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace kldiv::cuda::testing
 
-int main(int argc, char** argv) { return kldiv::cuda::testing::Main(argc, argv); }
+int main(int argc, char** argv) try {
+  return kldiv::cuda::testing::Main(argc, argv);
+} catch (const std::exception& error) {  // out of memory, most likely
+  std::fprintf(stderr, "gpu_benchmark: %s\n", error.what());
+  return 1;
+}
