@@ -7,7 +7,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
-#include <regex>
 #include <sstream>
 #include <thread>
 
@@ -35,14 +34,19 @@ std::string ServerBinary() { return KLDIV_SERVER_BINARY; }
 
 ServerProcess::ServerProcess(std::vector<std::string> flags)
     : process_(CommandLine(std::move(flags))), ready_line_(process_.OutputLine()) {
-  std::smatch parts;
-  if (!std::regex_match(ready_line_, parts, std::regex("listening on (\\S+) metrics=(\\S+) backend=\\S+"))) {
+  // "listening on A[,B...] metrics=ADDRESS backend=NAME"
+  std::stringstream words(ready_line_);
+  std::string listening, on, addresses, metrics, backend, more;
+  words >> listening >> on >> addresses >> metrics >> backend >> more;
+  constexpr char kMetrics[] = "metrics=";
+  if (listening != "listening" || on != "on" || metrics.rfind(kMetrics, 0) != 0 ||
+      backend.rfind("backend=", 0) != 0 || !more.empty()) {
     ADD_FAILURE() << "not a ready line: " << ready_line_ << "; the server said: " << process_.Errors();
     std::abort();
   }
-  std::stringstream list(parts[1]);
+  std::stringstream list(addresses);
   for (std::string address; std::getline(list, address, ',');) addresses_.push_back(address);
-  metrics_address_ = parts[2];
+  metrics_address_ = metrics.substr(sizeof kMetrics - 1);
 }
 
 std::shared_ptr<grpc::Channel> ServerProcess::NewChannelTo(const std::string& address) {
