@@ -3,13 +3,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -62,7 +63,8 @@ class ToolTest : public ::testing::Test {
     absl::StatusOr<npy::OutputFile> file = npy::OutputFile::Create(Path(name), kType, shape);
     EXPECT_TRUE(file.ok()) << file.status();
     EXPECT_EQ(file->data().size(), values.size() * sizeof(T));
-    std::memcpy(file->data().data(), values.data(), file->data().size());
+    const auto bytes = std::as_bytes(std::span(values));
+    std::copy(bytes.begin(), bytes.end(), file->data().begin());
     EXPECT_TRUE(file->Commit().ok());
     return Path(name);
   }
