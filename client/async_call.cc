@@ -7,10 +7,11 @@
 
 namespace kldiv::internal {
 
-AsyncCall::AsyncCall(AsyncCalls& calls, Connection& connection, wire::Parts message, Deadline deadline,
-                     Done done)
+AsyncCall::AsyncCall(AsyncCalls& calls, Connection& connection, const grpc::internal::RpcMethod& method,
+                     wire::Parts message, Deadline deadline, Done done)
     : calls_(calls),
       connection_(connection),
+      method_(method),
       message_(std::move(message)),
       deadline_(deadline),
       done_(std::move(done)) {}
@@ -18,7 +19,7 @@ AsyncCall::AsyncCall(AsyncCalls& calls, Connection& connection, wire::Parts mess
 void AsyncCall::Start() {
   calls_.Add(this);
   if (connection_.KnowsLimitFor(static_cast<int64_t>(message_.size()))) {
-    StartEvaluate();
+    StartMethod();
   } else {
     StartCall(Step::kLearning, connection_.get_server_info(), wire::Parts{});
   }
@@ -30,10 +31,10 @@ void AsyncCall::Cancel() {
   if (context_.has_value()) context_->TryCancel();
 }
 
-void AsyncCall::StartEvaluate() {
+void AsyncCall::StartMethod() {
   absl::Status status = connection_.CheckAgainstLimit(static_cast<int64_t>(message_.size()));
   if (!status.ok()) return Complete(std::move(status));
-  StartCall(Step::kCalling, connection_.evaluate(), message_);
+  StartCall(Step::kCalling, method_, message_);
 }
 
 void AsyncCall::StartCall(Step step, const grpc::internal::RpcMethod& method, const wire::Parts& message) {
@@ -76,15 +77,11 @@ void AsyncCall::FinishLearning() {
   if (!info.ok()) return Complete(info.status());
   connection_.LearnLimit(*info);
   response_.Clear();
-  StartEvaluate();
+  StartMethod();
 }
 
 void AsyncCall::FinishCalling() {
-  if (absl::Status status = EndCall(); !status.ok()) {
-    result_ = std::move(status);
-  } else {
-    result_ = ParseEvaluateResponse(response_);
-  }
+  result_ = EndCall();
   if (memory_.all_returned()) return Complete(std::move(result_));
   step_ = Step::kReturning;
   memory_.OnceReturned([this] {
@@ -93,12 +90,14 @@ void AsyncCall::FinishCalling() {
   });
 }
 
-void AsyncCall::Complete(absl::StatusOr<Evaluation> result) {
+void AsyncCall::Complete(absl::Status status) {
   const Done done = std::move(done_);
+  grpc::ByteBuffer response;
+  response.Swap(&response_);
   AsyncCalls& calls = calls_;
   calls.Remove(this);
   delete this;
-  done(std::move(result));
+  done(std::move(status), response);
   calls.CalledBack();
 }
 

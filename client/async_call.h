@@ -19,13 +19,16 @@ namespace kldiv::internal {
 
 class AsyncCalls;
 
-// One Evaluate that nobody waits for: asks for the server's limit when the message is large, makes the call,
+// A unary call that nobody waits for: asks for the server's limit when the message is large, makes the call,
 // waits until its memory is free, calls back. Owns itself from Start to the callback.
 class AsyncCall : public CompletionTag {
  public:
-  using Done = std::function<void(absl::StatusOr<Evaluation>)>;
+  // How the call ended, and with OK the message of the answer.
+  using Done = std::function<void(absl::Status, grpc::ByteBuffer& response)>;
 
-  AsyncCall(AsyncCalls& calls, Connection& connection, wire::Parts message, Deadline deadline, Done done);
+  // `method` is one of the connection's.
+  AsyncCall(AsyncCalls& calls, Connection& connection, const grpc::internal::RpcMethod& method,
+            wire::Parts message, Deadline deadline, Done done);
 
   // Once. This object may be gone when it returns.
   void Start();
@@ -37,15 +40,16 @@ class AsyncCall : public CompletionTag {
   enum class Step { kLearning, kCalling, kReturning };
 
   void Proceed(bool ok) override;
-  void StartEvaluate();
+  void StartMethod();
   void StartCall(Step step, const grpc::internal::RpcMethod& method, const wire::Parts& message);
   absl::Status EndCall();
   void FinishLearning();
   void FinishCalling();
-  void Complete(absl::StatusOr<Evaluation> result);
+  void Complete(absl::Status status);
 
   AsyncCalls& calls_;
   Connection& connection_;
+  const grpc::internal::RpcMethod& method_;
   const wire::Parts message_;
   const Deadline deadline_;
 
@@ -55,8 +59,8 @@ class AsyncCall : public CompletionTag {
   LentMemory memory_;
   grpc::ByteBuffer response_;
   grpc::Status status_;
-  absl::StatusOr<Evaluation> result_;  // kept while memory is out
-  grpc::Alarm alarm_;                  // brings a foreign thread's news to the completion thread
+  absl::Status result_;  // kept while memory is out
+  grpc::Alarm alarm_;    // brings a foreign thread's news to the completion thread
 
   std::mutex mu_;
   // Guarded by mu_.

@@ -28,13 +28,15 @@ class GrpcClient : public Client {
     return internal::ParseEvaluateResponse(response);
   }
 
-  void EvaluateAsync(const Pair& pair, const CallOptions& options, AsyncCall::Done done) override {
+  void EvaluateAsync(const Pair& pair, const CallOptions& options,
+                     std::function<void(absl::StatusOr<Evaluation>)> done) override {
     const absl::StatusOr<std::chrono::nanoseconds> timeout = connection_->Timeout(options);
     if (!timeout.ok()) return done(timeout.status());
-    auto* const call =
-        new AsyncCall(calls_, *connection_, internal::EncodePair(pair, /*request_id=*/0, /*timeout_ns=*/0),
-                      DeadlineAfter(*timeout), std::move(done));
-    call->Start();  // It owns itself from here.
+    StartCall(connection_->evaluate(), internal::EncodePair(pair, /*request_id=*/0, /*timeout_ns=*/0),
+              *timeout, [done = std::move(done)](absl::Status status, grpc::ByteBuffer& response) {
+                if (!status.ok()) return done(std::move(status));
+                done(internal::ParseEvaluateResponse(response));
+              });
   }
 
   std::future<absl::StatusOr<Evaluation>> EvaluateFuture(const Pair& pair,
@@ -55,6 +57,19 @@ class GrpcClient : public Client {
         Call(connection_->evaluate_batch(), internal::EncodePairs(pairs), options, response);
     if (!status.ok()) return status;
     return internal::ParseEvaluateBatchResponse(response, pairs.size());
+  }
+
+  void EvaluateBatchAsync(
+      std::span<const Pair> pairs, const CallOptions& options,
+      std::function<void(absl::StatusOr<std::vector<absl::StatusOr<Evaluation>>>)> done) override {
+    const absl::StatusOr<std::chrono::nanoseconds> timeout = connection_->Timeout(options);
+    if (!timeout.ok()) return done(timeout.status());
+    StartCall(
+        connection_->evaluate_batch(), internal::EncodePairs(pairs), *timeout,
+        [done = std::move(done), count = pairs.size()](absl::Status status, grpc::ByteBuffer& response) {
+          if (!status.ok()) return done(std::move(status));
+          done(internal::ParseEvaluateBatchResponse(response, count));
+        });
   }
 
   absl::StatusOr<std::unique_ptr<Stream>> OpenStream(const CallOptions& options) override {
@@ -87,6 +102,13 @@ class GrpcClient : public Client {
     absl::Status status = connection_->CheckSize(static_cast<int64_t>(request.size()), deadline);
     if (!status.ok()) return status;
     return connection_->Call(method, request, deadline, response);
+  }
+
+  void StartCall(const grpc::internal::RpcMethod& method, wire::Parts message,
+                 std::chrono::nanoseconds timeout, AsyncCall::Done done) {
+    auto* const call = new AsyncCall(calls_, *connection_, method, std::move(message), DeadlineAfter(timeout),
+                                     std::move(done));
+    call->Start();  // It owns itself from here.
   }
 
   const std::shared_ptr<Connection> connection_;

@@ -20,6 +20,9 @@ using grpc::internal::RpcMethod;
 
 constexpr int kKeepaliveTimeMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 5'000;
+// gRPC's own are 1 s and two minutes: a server that is back would be waited for.
+constexpr int kFirstReconnectMs = 100;
+constexpr int kMaxReconnectMs = 1'000;
 
 bool IsLocal(std::string_view server) {
   for (const std::string_view prefix : {"unix:", "127.", "localhost:", "[::1]:"}) {
@@ -35,6 +38,8 @@ grpc::ChannelArguments ChannelArguments(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // Else the pings stop after two.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
   // gRPC keeps what it might send again until the first byte of an answer, and with it the caller's memory.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   // A connection for each client, which ends with it.

@@ -334,6 +334,72 @@ TEST(Client, RefusesABatchAnswerOfAnotherSize) {
   EXPECT_THAT(Message(results.status()), HasSubstr("0 results for 1 pairs"));
 }
 
+using BatchResults = absl::StatusOr<std::vector<absl::StatusOr<Evaluation>>>;
+
+std::future<BatchResults> EvaluateBatchFuture(Client& client, std::span<const Pair> pairs,
+                                              const CallOptions& options = {}) {
+  auto promise = std::make_shared<std::promise<BatchResults>>();
+  std::future<BatchResults> future = promise->get_future();
+  client.EvaluateBatchAsync(pairs, options,
+                            [promise](BatchResults results) { promise->set_value(std::move(results)); });
+  return future;
+}
+
+TEST(Client, EvaluatesABatchWithoutWaiting) {
+  FakeServer server;
+  server.evaluate_batch = [](grpc::ServerContext&, const v1::EvaluateBatchRequest& request,
+                             v1::EvaluateBatchResponse& response) {
+    for (const v1::EvaluateRequest& pair : request.requests()) {
+      v1::EvaluateResult& result = *response.add_results();
+      if (pair.input().shape(0) == 2) {
+        result.mutable_error()->set_code(3);
+      } else {
+        result.mutable_response()->set_loss(static_cast<double>(pair.input().shape(0)));
+      }
+    }
+    return grpc::Status::OK;
+  };
+  const auto client = ClientOf(server);
+  const OwnedPair one(1), two(2), three(3);
+  std::future<BatchResults> future;
+  {
+    const std::vector<Pair> pairs = {one.pair(), two.pair(), three.pair()};  // gone before the answer
+    future = EvaluateBatchFuture(*client, pairs);
+  }
+  const BatchResults results = future.get();
+  ASSERT_TRUE(results.ok()) << results.status();
+  ASSERT_EQ(results->size(), 3U);
+  EXPECT_EQ((*results)[0].value().loss, 1.0);
+  EXPECT_EQ((*results)[1].status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ((*results)[2].value().loss, 3.0);
+}
+
+TEST(Client, PassesOnTheStatusOfABatchThatNobodyWaitsFor) {
+  FakeServer server;
+  server.evaluate_batch = [](grpc::ServerContext&, const v1::EvaluateBatchRequest& request,
+                             v1::EvaluateBatchResponse&) {
+    if (request.requests_size() == 1) return grpc::Status::OK;  // without the result that it owes
+    return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the queue is full");
+  };
+  const auto client = ClientOf(server);
+  const OwnedPair owned(1);
+  const Pair pairs[] = {owned.pair(), owned.pair()};
+  EXPECT_EQ(EvaluateBatchFuture(*client, pairs).get().status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(EvaluateBatchFuture(*client, std::span(pairs, 1)).get().status().code(),
+            absl::StatusCode::kInternal);
+  EXPECT_EQ(EvaluateBatchFuture(*client, pairs, {.timeout = std::chrono::seconds(-1)}).get().status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Client, RefusesAnAsynchronousBatchOverTheServersLimit) {
+  LimitedServer server;
+  const auto client = ClientOf(server);
+  const OwnedPair half(kMiB / 4);
+  const Pair pairs[] = {half.pair(), half.pair()};
+  EXPECT_EQ(EvaluateBatchFuture(*client, pairs).get().status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(server.infos, 1);
+}
+
 TEST(Client, CancelsOutstandingCallsWhenItGoesAndCallsBack) {
   absl::Notification arrived, over;
   FakeServer server;

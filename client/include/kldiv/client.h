@@ -203,7 +203,8 @@ class Stream {
 /// Errors: the server's status code and text are passed on. INVALID_ARGUMENT with a text about
 /// --max_message_bytes comes from the library: it asks a server once for its limit (GetServerInfo, at the
 /// first message over 1 MiB) and sends no larger message. Calls to a server that cannot be reached fail with
-/// UNAVAILABLE.
+/// UNAVAILABLE; a lost connection is tried again after 100 ms, then less often, at least once in about a
+/// second.
 class Client {
  public:
   /// INVALID_ARGUMENT when an option is not valid. Does not wait for a connection: the first call makes it.
@@ -234,6 +235,12 @@ class Client {
   /// fault is its own status. As many results as pairs, in their order.
   virtual absl::StatusOr<std::vector<absl::StatusOr<Evaluation>>> EvaluateBatch(
       std::span<const Pair> pairs, const CallOptions& options = {}) = 0;
+
+  /// The same without waiting, as EvaluateAsync does it. The pairs themselves may go when it returns; their
+  /// tensors' memory has to stay.
+  virtual void EvaluateBatchAsync(
+      std::span<const Pair> pairs, const CallOptions& options,
+      std::function<void(absl::StatusOr<std::vector<absl::StatusOr<Evaluation>>>)> done) = 0;
 
   /// A stream; it is opened by its first Write.
   virtual absl::StatusOr<std::unique_ptr<Stream>> OpenStream(const CallOptions& options = {}) = 0;
