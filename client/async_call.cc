@@ -51,6 +51,12 @@ void AsyncCall::StartCall(Step step, const grpc::internal::RpcMethod& method, co
 }
 
 absl::Status AsyncCall::EndCall() {
+  absl::Status status = TakeStatus();
+  connection_.CallEnded(status);
+  return status;
+}
+
+absl::Status AsyncCall::TakeStatus() {
   // The lock also keeps this object alive until the thread that started the call has left StartCall.
   const std::lock_guard lock(mu_);
   absl::Status status = FromGrpcStatus(status_, *context_);

@@ -43,6 +43,7 @@ class AsyncCall : public CompletionTag {
   void StartMethod();
   void StartCall(Step step, const grpc::internal::RpcMethod& method, const wire::Parts& message);
   absl::Status EndCall();
+  absl::Status TakeStatus();
   void FinishLearning();
   void FinishCalling();
   void Complete(absl::Status status);

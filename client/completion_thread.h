@@ -21,7 +21,7 @@ class CompletionTag {
 class CompletionThread {
  public:
   CompletionThread();
-  ~CompletionThread();  // No event is outstanding, and it is not the thread itself that destroys it.
+  ~CompletionThread();  // Waits for outstanding events. It is not the thread itself that destroys it.
 
   CompletionThread(const CompletionThread&) = delete;
   CompletionThread& operator=(const CompletionThread&) = delete;

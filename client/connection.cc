@@ -23,6 +23,7 @@ constexpr int kKeepaliveTimeoutMs = 5'000;
 // gRPC's own are 1 s and two minutes: a server that is back would be waited for.
 constexpr int kFirstReconnectMs = 100;
 constexpr int kMaxReconnectMs = 1'000;
+constexpr std::chrono::milliseconds kAttention{100};  // A client that goes may have to wait so long.
 
 bool IsLocal(std::string_view server) {
   for (const std::string_view prefix : {"unix:", "127.", "localhost:", "[::1]:"}) {
@@ -100,6 +101,7 @@ absl::Status Connection::Call(const RpcMethod& method, const wire::Parts& reques
                             context);
   }
   WaitUntilReturned(memory);
+  CallEnded(status);
   return status;
 }
 
@@ -149,6 +151,21 @@ CompletionThread& Connection::completion_thread() {
   const std::lock_guard lock(mu_);
   if (completion_thread_ == nullptr) completion_thread_ = std::make_unique<CompletionThread>();
   return *completion_thread_;
+}
+
+void Connection::CallEnded(const absl::Status& status) {
+  if (!absl::IsUnavailable(status)) return;
+  grpc::CompletionQueue& queue = completion_thread().queue();
+  const std::lock_guard lock(mu_);
+  if (attending_) return;
+  attending_ = true;
+  channel_->NotifyOnStateChange(channel_->GetState(/*try_to_connect=*/true), DeadlineAfter(kAttention),
+                                &queue, static_cast<CompletionTag*>(&attention_));
+}
+
+void Connection::Attention::Proceed(bool) {
+  const std::lock_guard lock(connection_.mu_);
+  connection_.attending_ = false;
 }
 
 }  // namespace kldiv::internal

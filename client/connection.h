@@ -69,7 +69,22 @@ class Connection {
   // Started at its first use.
   CompletionThread& completion_thread();
 
+  // What a call ended with. While a server is away calls fail at once, and gRPC attends to a connection that
+  // is being made only where a call waits for it, else every 5 s: after UNAVAILABLE the completion thread
+  // does it for a moment.
+  void CallEnded(const absl::Status& status);
+
  private:
+  // The completion thread is attending to the channel.
+  class Attention : public CompletionTag {
+   public:
+    explicit Attention(Connection& connection) : connection_(connection) {}
+    void Proceed(bool ok) override;
+
+   private:
+    Connection& connection_;
+  };
+
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const grpc::internal::RpcMethod evaluate_;
@@ -81,6 +96,8 @@ class Connection {
   mutable std::mutex mu_;
   // Guarded by mu_.
   int64_t max_message_bytes_ = 0;  // 0: not known
+  Attention attention_{*this};
+  bool attending_ = false;
   std::unique_ptr<CompletionThread> completion_thread_;
 };
 

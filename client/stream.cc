@@ -223,6 +223,7 @@ void GrpcStream::Drain(const std::shared_ptr<Session>& session) {
 
 void GrpcStream::Retire(Session& session) {
   absl::Status status = session.Finish();
+  connection_->CallEnded(status);
   const std::lock_guard lock(mu_);
   session_ = nullptr;
   if (IsIdleEnd(status)) {
