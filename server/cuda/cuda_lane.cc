@@ -81,7 +81,10 @@ absl::Status CudaLane::MakeResources() {
 
 absl::Status CudaLane::Run(std::span<const Piece> pieces) {
   const absl::Status status = RunRounds(pieces);
-  if (status.ok()) return status;
+  if (status.ok()) {
+    device_->CountSuccess();
+    return status;
+  }
   AfterFailure(status);
   return Named(status);
 }
@@ -133,7 +136,8 @@ absl::Status CudaLane::EnqueueRound() {
 // What is under way must not find its buffers in use again. And an error that has ended the device comes up
 // in every call: whether this one fails too tells such an error from others.
 void CudaLane::AfterFailure(const absl::Status& status) {
-  if (cudaStreamSynchronize(stream_.get()) == cudaSuccess) return;
+  const bool broken = device_->CountFailure();
+  if (cudaStreamSynchronize(stream_.get()) == cudaSuccess && !broken) return;
   if (!device_->SetLost()) return;
   server::Log(server::LogLevel::kError, "a CUDA device is lost and leaves service",
               {{"device", device_->device().name}, {"error", std::string(status.message())}});

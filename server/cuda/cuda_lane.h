@@ -25,9 +25,18 @@ class DeviceState {
   // True for the first who says so.
   bool SetLost() { return !lost_.exchange(true, std::memory_order_acq_rel); }
 
+  // So many failed runs in a row, of all its lanes: it is broken, though every error went away by itself.
+  static constexpr int kFailuresOfABrokenDevice = 16;
+  void CountSuccess() { failures_.store(0, std::memory_order_relaxed); }
+  // True when this one shows that the device is broken.
+  bool CountFailure() {
+    return failures_.fetch_add(1, std::memory_order_relaxed) + 1 >= kFailuresOfABrokenDevice;
+  }
+
  private:
   const Device device_;
   std::atomic<bool> lost_ = false;
+  std::atomic<int> failures_ = 0;
 };
 
 // A lane that evaluates on a CUDA device: gathers the pieces into pinned memory, and on its own stream copies
@@ -38,7 +47,8 @@ class DeviceState {
 // Nothing is allocated on the device or pinned after its making.
 //
 // Run answers UNAVAILABLE with the device's name, the call that failed, and the error. The lane then goes on
-// serving if the device does; if not, all lanes of the device leave service.
+// serving if the device does; if not, or after too many such runs in a row, all lanes of the device leave
+// service.
 //
 // UNAVAILABLE when something cannot be made, in the same words.
 absl::StatusOr<std::unique_ptr<server::Lane>> MakeCudaLane(std::shared_ptr<DeviceState> device,

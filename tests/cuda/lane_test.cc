@@ -267,6 +267,25 @@ TEST_P(CudaLaneTest, LeavesServiceWithAllLanesOfItsDeviceWhenTheErrorSticks) {
   }
 }
 
+// Each error goes away by itself, and comes again.
+TEST_P(CudaLaneTest, LeavesServiceAfterTooManyFailedRunsInARow) {
+  const auto lanes = Lanes(2);
+  PairSet pairs;
+  AddSomePairs(random_, pairs);
+  const auto fail = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      ASSERT_TRUE(lanes[0]->InService());
+      cuda_host::FailCall("cudaLaunchKernelEx", 1, cudaErrorLaunchOutOfResources);
+      EXPECT_EQ(lanes[static_cast<size_t>(i % 2)]->Run(pairs.Pieces()).code(),
+                absl::StatusCode::kUnavailable);
+    }
+  };
+  fail(DeviceState::kFailuresOfABrokenDevice - 1);
+  ASSERT_EQ(lanes[1]->Run(pairs.Pieces()), absl::OkStatus());  // not in a row
+  fail(DeviceState::kFailuresOfABrokenDevice);
+  for (const auto& lane : lanes) EXPECT_FALSE(lane->InService());
+}
+
 // When it cannot be known whether the device still works on the buffers, it is not given more.
 TEST_P(CudaLaneTest, LeavesServiceWhenItCannotWaitForWhatIsUnderWay) {
   const auto lanes = Lanes(1);
