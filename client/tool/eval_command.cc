@@ -8,11 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/npy.h"
+#include "client/tool/choices.h"
 #include "client/tool/commands.h"
 #include "client/tool/hints.h"
 #include "client/tool/local_evaluation.h"
 #include "server/lanes/cpu_count.h"
-#include "server/numerics/reduce.h"
 
 namespace kldiv::tool {
 namespace {
@@ -35,30 +35,10 @@ std::string ShapeText(std::span<const int64_t> shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-// What `sum` is divided by.
-double Reduce(double sum, const Pair& pair, int64_t elements) {
-  switch (pair.reduction) {
-    case Reduction::kMean:
-      return numerics::Divide(sum, elements);
-    case Reduction::kBatchMean:
-      return pair.input.shape.empty() ? sum : numerics::Divide(sum, pair.input.shape[0]);
-    case Reduction::kSum:
-    case Reduction::kNone:
-      break;
-  }
-  return sum;
-}
-
 // `losses`: where pointwise losses go.
 Outcome EvaluateLocally(const Pair& pair, int64_t elements, std::span<std::byte> losses) {
   const auto start = std::chrono::steady_clock::now();
-  const LocalPair local = {.formula = {.input = ToNumerics(pair.input.dtype),
-                                       .target = ToNumerics(pair.target.dtype),
-                                       .log_target = pair.log_target,
-                                       .skip_zero_target = pair.zero_target == ZeroTarget::kSkip},
-                           .elements = elements,
-                           .input = pair.input.data,
-                           .target = pair.target.data};
+  const LocalPair local = ToLocal(pair, elements);
   const int threads = server::AvailableCpus();
   Outcome outcome;
   outcome.element_count = elements;
@@ -112,7 +92,7 @@ std::string ToJson(const Outcome& outcome, const Pair& pair) {
   }
   const nlohmann::ordered_json json = {
       {"loss", loss},
-      {"reduction", Name(pair.reduction)},
+      {"reduction", NameIn(kReductions, pair.reduction)},
       {"shape", std::vector<int64_t>(pair.input.shape.begin(), pair.input.shape.end())},
       {"input_dtype", DTypeName(pair.input.dtype)},
       {"target_dtype", DTypeName(pair.target.dtype)},

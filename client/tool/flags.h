@@ -34,9 +34,6 @@ absl::StatusOr<Settings> ReadFlags();
 // The groups of --help.
 std::span<const base::FlagGroup> FlagGroups();
 
-// "mean", as in --reduction.
-const char* Name(Reduction reduction);
-
 }  // namespace kldiv::tool
 
 #endif  // KLDIV_CLIENT_TOOL_FLAGS_H_

@@ -10,6 +10,7 @@
 #include "server/lanes/evaluate.h"
 #include "server/lanes/lane.h"
 #include "server/numerics/float_control.h"
+#include "server/numerics/reduce.h"
 
 namespace kldiv::tool {
 namespace {
@@ -54,6 +55,29 @@ struct View {
 };
 
 }  // namespace
+
+LocalPair ToLocal(const Pair& pair, int64_t elements) {
+  return {.formula = {.input = static_cast<numerics::DType>(pair.input.dtype),
+                      .target = static_cast<numerics::DType>(pair.target.dtype),
+                      .log_target = pair.log_target,
+                      .skip_zero_target = pair.zero_target == ZeroTarget::kSkip},
+          .elements = elements,
+          .input = pair.input.data,
+          .target = pair.target.data};
+}
+
+double Reduce(double sum, const Pair& pair, int64_t elements) {
+  switch (pair.reduction) {
+    case Reduction::kMean:
+      return numerics::Divide(sum, elements);
+    case Reduction::kBatchMean:
+      return pair.input.shape.empty() ? sum : numerics::Divide(sum, pair.input.shape[0]);
+    case Reduction::kSum:
+    case Reduction::kNone:
+      break;
+  }
+  return sum;
+}
 
 double SumLosses(const LocalPair& local, int threads) {
   const View view(local);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "client/include/kldiv/client.h"
 #include "server/numerics/formula.h"
 
 // Evaluates tensors in this process, of any size and on all of its cores, with the bits that a server
@@ -19,8 +20,14 @@ struct LocalPair {
   std::span<const std::byte> target;
 };
 
+// `pair`, whose tensors have `elements` each.
+LocalPair ToLocal(const Pair& pair, int64_t elements);
+
 // The sum of all losses, NaN canonical. At most `threads` >= 1 threads compute.
 double SumLosses(const LocalPair& pair, int threads);
+
+// The loss of a pair of `elements` whose losses add up to `sum`, as its reduction asks for it.
+double Reduce(double sum, const Pair& pair, int64_t elements);
 
 // Every element's loss, rounded to formula.output(), into `losses`, which is as long as they are.
 void ComputeLosses(const LocalPair& pair, int threads, std::span<std::byte> losses);
