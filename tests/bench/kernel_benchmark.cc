@@ -22,11 +22,13 @@
 #include "server/lanes/cpu_kernel.h"
 #include "server/numerics/float_control.h"
 #include "server/numerics/scalar.h"
+#include "tests/numerics/dtype_name.h"
 
 namespace kldiv::cpu_kernel {
 namespace {
 
 using numerics::DType;
+using numerics::DTypeName;
 using numerics::ElementSize;
 using numerics::Formula;
 using numerics::TileCount;
@@ -39,20 +41,6 @@ struct Subject {
   Answer answer = Answer::kSum;
   int threads = 1;
 };
-
-const char* Name(DType dtype) {
-  switch (dtype) {
-    case DType::kFp16:
-      return "fp16";
-    case DType::kBf16:
-      return "bf16";
-    case DType::kFp32:
-      return "fp32";
-    case DType::kFp64:
-      break;
-  }
-  return "fp64";
-}
 
 // Random probabilities or their logarithms: a million of them, again and again.
 std::vector<uint8_t> MakeTensor(DType dtype, int64_t elements, bool logarithms) {
@@ -157,7 +145,7 @@ void Run(benchmark::State& state, const Subject& subject, int64_t elements) {
 std::vector<Subject> Subjects() {
   std::vector<Subject> subjects;
   for (const DType dtype : {DType::kFp32, DType::kFp16, DType::kBf16, DType::kFp64}) {
-    const std::string name = Name(dtype);
+    const std::string name = DTypeName(dtype);
     subjects.push_back({name, {.input = dtype, .target = dtype}});
     subjects.push_back({name + ".log", {.input = dtype, .target = dtype, .log_target = true}});
     subjects.push_back({name + ".none", {.input = dtype, .target = dtype}, Answer::kPointwise});
@@ -165,7 +153,8 @@ std::vector<Subject> Subjects() {
   for (const DType input : {DType::kFp16, DType::kFp32, DType::kFp64}) {
     for (const DType target : {DType::kBf16, DType::kFp32, DType::kFp64}) {
       if (input == target) continue;
-      subjects.push_back({std::string(Name(input)) + "+" + Name(target), {.input = input, .target = target}});
+      subjects.push_back(
+          {std::string(DTypeName(input)) + "+" + DTypeName(target), {.input = input, .target = target}});
     }
   }
   subjects.push_back({"fp32.2threads", {}, Answer::kSum, 2});

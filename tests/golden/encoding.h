@@ -12,7 +12,8 @@
 // How the golden files write tensors. Each function throws std::runtime_error on what it cannot read.
 namespace kldiv::golden {
 
-// The lines of a file of the golden folder, parsed.
+// The lines of a file of the golden folder, parsed. KLDIV_GOLDEN_FOLDER in the environment names the folder
+// for tests that run elsewhere than they were built.
 std::vector<nlohmann::json> ReadLines(const std::string& file_name);
 
 numerics::DType ParseDType(const std::string& name);

@@ -4,7 +4,9 @@
 // the program.
 //
 // usage: gpu_benchmark [--json=FILE] [--tiny] [--device=N]
+//        gpu_benchmark --names
 //
+// --names: only prints the names of the devices, one a line.
 // --tiny: sizes and repetitions of a test. On a device that is emulated the timings mean nothing, and it says
 // so. Exit codes: 1 without a device, when a call fails or an answer is wrong; 2 for a wrong command line.
 #include <algorithm>
@@ -32,12 +34,14 @@
 #include "tests/gpu/measure.h"
 #include "tests/gpu/resident_batch.h"
 #include "tests/gpu/workload.h"
+#include "tests/numerics/dtype_name.h"
 
 namespace kldiv::cuda::testing {
 namespace {
 
 using nlohmann::json;
 using numerics::DType;
+using numerics::DTypeName;
 using numerics::Formula;
 using server::Lane;
 
@@ -66,20 +70,6 @@ void RequireRight(const Workload& workload, const std::string& subject) {
 }
 
 double Giga(int64_t amount, double seconds) { return static_cast<double>(amount) / seconds * 1e-9; }
-
-const char* Name(DType dtype) {
-  switch (dtype) {
-    case DType::kFp16:
-      return "fp16";
-    case DType::kBf16:
-      return "bf16";
-    case DType::kFp32:
-      return "fp32";
-    case DType::kFp64:
-      break;
-  }
-  return "fp64";
-}
 
 // The kernel alone, over memory of the device.
 json KernelBandwidth(const Effort& effort) {
@@ -110,7 +100,7 @@ json KernelBandwidth(const Effort& effort) {
                     {"ratio", kernel_rate / copy_rate}});
   };
   for (const DType dtype : {DType::kFp16, DType::kBf16, DType::kFp32, DType::kFp64}) {
-    const std::string name = Name(dtype);
+    const std::string name = DTypeName(dtype);
     measure(name, {dtype, dtype}, false);
     measure(name + ".log", {dtype, dtype, true, false}, false);
     measure(name + ".skip", {dtype, dtype, false, true}, false);
@@ -226,6 +216,7 @@ json Crossover(const Device& device, const Effort& effort) {
 struct CommandLine {
   std::string json_file;
   bool tiny = false;
+  bool names = false;
   std::optional<std::vector<int>> devices;
 };
 
@@ -236,6 +227,8 @@ std::optional<CommandLine> Parse(int argc, char** argv) {
     int number = 0;
     if (argument == "--tiny") {
       line.tiny = true;
+    } else if (argument == "--names") {
+      line.names = true;
     } else if (absl::ConsumePrefix(&argument, "--json=") && !argument.empty()) {
       line.json_file = std::string(argument);
     } else if (absl::ConsumePrefix(&argument, "--device=") && absl::SimpleAtoi(argument, &number)) {
@@ -250,11 +243,15 @@ std::optional<CommandLine> Parse(int argc, char** argv) {
 int Main(int argc, char** argv) {
   const std::optional<CommandLine> line = Parse(argc, argv);
   if (!line.has_value()) {
-    std::fprintf(stderr, "usage: gpu_benchmark [--json=FILE] [--tiny] [--device=N]\n");
+    std::fprintf(stderr, "usage: gpu_benchmark [--json=FILE] [--tiny] [--device=N] | --names\n");
     return 2;
   }
   const Effort effort = line->tiny ? TinyEffort() : Effort();
   const FoundDevices found = Require(FindDevices(line->devices));
+  if (line->names) {
+    for (const Device& each : found.devices) std::printf("%s\n", each.name.c_str());
+    return 0;
+  }
   const Device device = found.devices.front();
   numerics::ResetFloatControl();
   Require(CudaStatus("cudaSetDevice", cudaSetDevice(device.number)));

@@ -92,6 +92,13 @@ class Command(unittest.TestCase):
         self.assertEqual(ended.stderr, "dev: no GPU here: neither /dev/nvidiactl nor /dev/dxg exists\n")
 
 
+class Names(unittest.TestCase):
+    def test_are_all_devices(self):
+        ended = run("--names", KLDIV_CUDA_HOST_DEVICES="2")
+        self.assertEqual((ended.returncode, ended.stdout, ended.stderr),
+                         (0, "cuda:0 emulated on the CPU\ncuda:1 emulated on the CPU\n", ""))
+
+
 class Refusal(unittest.TestCase):
     def test_names_the_call_that_found_no_device(self):
         ended = run("--tiny", KLDIV_CUDA_HOST_DEVICES="0")

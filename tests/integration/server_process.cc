@@ -30,7 +30,10 @@ std::vector<std::string> CommandLine(std::vector<std::string> flags) {
 
 }  // namespace
 
-std::string ServerBinary() { return KLDIV_SERVER_BINARY; }
+std::string ServerBinary() {
+  const char* const elsewhere = std::getenv("KLDIV_SERVER_BINARY");
+  return elsewhere != nullptr ? elsewhere : KLDIV_SERVER_BINARY;
+}
 
 ServerProcess::ServerProcess(std::vector<std::string> flags)
     : process_(CommandLine(std::move(flags))), ready_line_(process_.OutputLine()) {

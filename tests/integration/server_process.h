@@ -12,7 +12,8 @@
 
 namespace kldiv::integration {
 
-// The path of the server's program.
+// The path of the server's program: KLDIV_SERVER_BINARY in the environment, for tests that run elsewhere than
+// they were built, or the one that was built with them.
 std::string ServerBinary();
 
 // A kldiv-server on free loopback ports; killed when it is destroyed.

@@ -1,12 +1,14 @@
 """Adds up what the test suites said and prints `N passed, N failed` as the last line.
 
-Usage: count_results.py BUILD_FOLDER...
+Usage: count_results.py [--skips-only-in=NAME,...] BUILD_FOLDER...
 
+With --skips-only-in, what was skipped in any other entry of ctest counts as failed.
 Each build folder holds results/ctest.xml (ctest --output-junit) and, for its GoogleTest binaries,
 results/NAME.json (--gtest_output), and results/seconds.txt, a note to print. A folder without results/ctest.xml, because its build failed, counts as one
 failed test. Exits with 0 only when something passed and nothing failed.
 """
 
+import argparse
 import json
 import pathlib
 import sys
@@ -59,8 +61,15 @@ def count_entry(status, report):
     return count, failures
 
 
-def count_suite(folder):
-    """(Count, lines about failures) of one build folder."""
+def refuse_skips(count, failures):
+    """The same with every skip a failure."""
+    if count.skipped == 0:
+        return count, failures
+    return Count(count.passed, count.failed + count.skipped), failures + [f"(skipped {count.skipped})"]
+
+
+def count_suite(folder, skips_only_in=None):
+    """(Count, lines about failures) of one build folder; skips are allowed in the entries named, or in all."""
     results = pathlib.Path(folder) / "results"
     if not (results / "ctest.xml").is_file():
         return Count(failed=1), [f"{folder}: did not build or did not run"]
@@ -72,6 +81,8 @@ def count_suite(folder):
         json_file = results / f"{name}.json"
         report = json.loads(json_file.read_text()) if json_file.is_file() else None
         count, failures = count_entry(status, report)
+        if skips_only_in is not None and name not in skips_only_in:
+            count, failures = refuse_skips(count, failures)
         total += count
         lines += [f"{folder}: {name}: {failure}" for failure in failures]
     if total == Count():
@@ -85,9 +96,13 @@ def skip_reason(entry):
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--skips-only-in", type=lambda names: set(names.split(",")))
+    parser.add_argument("folders", nargs="+")
+    arguments = parser.parse_args()
     total = Count()
-    for folder in sys.argv[1:]:
-        count, lines = count_suite(folder)
+    for folder in arguments.folders:
+        count, lines = count_suite(folder, arguments.skips_only_in)
         total += count
         for line in lines:
             print(f"FAILED  {line}")

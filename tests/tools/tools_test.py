@@ -98,6 +98,19 @@ class Counting(unittest.TestCase):
             (results / "unit.json").write_text(json.dumps(report(case("A"), case("B"))))
             self.assertEqual(count_results.count_suite(folder)[0], Count(passed=3, failed=1, skipped=1))
 
+    def test_counts_skips_as_failures_but_where_they_are_allowed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            results = pathlib.Path(folder) / "results"
+            results.mkdir()
+            (results / "ctest.xml").write_text("""<testsuite>
+                <testcase name="script" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/></testcase>
+                <testcase name="unit" status="run"/></testsuite>""")
+            (results / "unit.json").write_text(json.dumps(report(case("A"), case("B", "SKIPPED"))))
+            self.assertEqual(count_results.count_suite(folder)[0], Count(passed=1, skipped=2))
+            count, lines = count_results.count_suite(folder, {"script"})
+            self.assertEqual((count, lines), (Count(passed=1, failed=1, skipped=1), [f"{folder}: unit: (skipped 1)"]))
+            self.assertEqual(count_results.count_suite(folder, {"unit"})[0], Count(passed=1, failed=1, skipped=1))
+
     def test_says_the_closing_line_in_the_agreed_form(self):
         self.assertEqual(str(Count(3, 1)), "3 passed, 1 failed")
         self.assertEqual(str(Count(3, 0, 2)), "3 passed, 0 failed, 2 skipped")

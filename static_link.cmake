@@ -1,0 +1,69 @@
+# KLDIV_STATIC: programs that need nothing of a machine but glibc, 2.35 or later when built on Debian 12. glibc itself
+# cannot be among what they carry: at run time it loads the CUDA driver, and what resolves names.
+#
+# To be included after find_package of all that has a static form in the distribution's packages. Highway,
+# prometheus-cpp and civetweb have none: they are compiled from the distribution's source packages, which `./dev`
+# unpacks into build/source-packages, in the versions whose headers are installed.
+
+# Every shared library that was found gives way to the static one beside it.
+get_property(targets DIRECTORY PROPERTY IMPORTED_TARGETS)
+foreach(target ${targets})
+  get_target_property(type ${target} TYPE)
+  if(NOT type MATCHES "^(SHARED|UNKNOWN)_LIBRARY$")
+    continue()
+  endif()
+  get_target_property(configurations ${target} IMPORTED_CONFIGURATIONS)
+  set(properties IMPORTED_LOCATION)
+  foreach(configuration ${configurations})
+    list(APPEND properties IMPORTED_LOCATION_${configuration})
+  endforeach()
+  foreach(property ${properties})
+    get_target_property(shared ${target} ${property})
+    string(REGEX REPLACE "\\.so[.0-9]*$" ".a" static "${shared}")
+    if(EXISTS ${static})
+      set_target_properties(${target} PROPERTIES ${property} ${static})
+    endif()
+  endforeach()
+endforeach()
+# This one is found as a flag of the linker.
+get_target_property(libraries re2::re2 INTERFACE_LINK_LIBRARIES)
+string(REPLACE "-lre2" "-l:libre2.a" libraries "${libraries}")
+set_target_properties(re2::re2 PROPERTIES INTERFACE_LINK_LIBRARIES "${libraries}")
+
+add_compile_options(-ffunction-sections -fdata-sections)
+add_link_options(-static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--as-needed)
+add_link_options(-Wl,--undefined=arc4random)  # taken from server/base/arc4random.cc before libstdc++ asks for it
+# The archives refer to each other in circles, of which the packages' own CMake files, written for shared libraries,
+# say nothing.
+set(CMAKE_CXX_LINK_EXECUTABLE
+    "<CMAKE_CXX_COMPILER> <FLAGS> <CMAKE_CXX_LINK_FLAGS> <LINK_FLAGS> <OBJECTS> -o <TARGET> -Wl,--start-group <LINK_LIBRARIES> -Wl,--end-group")
+
+set(KLDIV_SOURCE_PACKAGES ${PROJECT_SOURCE_DIR}/build/source-packages CACHE PATH
+    "Unpacked source packages highway, prometheus-cpp and civetweb; for KLDIV_STATIC")
+
+# kldiv_packaged_library(TARGET PACKAGE PATTERNS...): a static library of files of a source package.
+function(kldiv_packaged_library target package)
+  file(GLOB folder ${KLDIV_SOURCE_PACKAGES}/${package}-*/)
+  list(TRANSFORM ARGN PREPEND ${folder}/)
+  file(GLOB sources ${ARGN})
+  if(NOT sources)
+    message(FATAL_ERROR "KLDIV_STATIC=ON: no source package ${package} in ${KLDIV_SOURCE_PACKAGES}")
+  endif()
+  string(REPLACE :: _ name ${target})
+  add_library(${name} STATIC ${sources})
+  target_compile_options(${name} PRIVATE -w)  # others' code
+  set_target_properties(${name} PROPERTIES CXX_CLANG_TIDY "")
+  add_library(${target} ALIAS ${name})
+endfunction()
+
+kldiv_packaged_library(hwy::hwy highway hwy/targets.cc)
+
+# Metrics are served without TLS, to those who may see them.
+kldiv_packaged_library(civetweb::civetweb-cpp civetweb src/civetweb.c src/CivetServer.cpp)
+target_compile_definitions(civetweb_civetweb-cpp PRIVATE NO_SSL NO_CGI NO_CACHING USE_IPV6 USE_STACK_SIZE=102400)
+target_link_libraries(civetweb_civetweb-cpp PUBLIC Threads::Threads)
+
+kldiv_packaged_library(prometheus-cpp::core prometheus-cpp core/src/*.cc core/src/detail/*.cc)
+kldiv_packaged_library(prometheus-cpp::pull prometheus-cpp pull/src/*.cc)
+target_compile_definitions(prometheus-cpp_pull PRIVATE HAVE_ZLIB)
+target_link_libraries(prometheus-cpp_pull PUBLIC prometheus-cpp::core civetweb::civetweb-cpp ZLIB::ZLIB)
