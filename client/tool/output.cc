@@ -1,5 +1,6 @@
 #include "client/tool/output.h"
 
+#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -16,7 +17,7 @@ std::string FormatLoss(double value) {
 }
 
 void PrintLine(const std::string& text) {
-  std::string line = absl::StrCat("kldiv: ", text);
+  std::string line = absl::StrCat(program_invocation_short_name, ": ", text);
   for (char& c : line) {
     if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';
   }

@@ -76,7 +76,11 @@ bool IsFlagOfOurs(absl::string_view name) {
       "read_timeout", "tls_cert", "tls_client_ca", "tls_key", "token_file", "write_timeout",
       // kldiv
       "client_cert", "client_key", "client_token_file", "format", "local", "log_target", "output",
-      "reduction", "server", "server_ca", "timeout", "tls", "zero_target"};
+      "reduction", "server", "server_ca", "timeout", "tls", "zero_target",
+      // kldiv-load
+      "arrivals", "batch_pairs", "concurrency", "connections", "count", "dtype", "duration", "html", "input",
+      "json", "max_error_rate", "mode", "progress", "rate", "search", "seed", "server_timing", "shape", "slo",
+      "target", "threads", "verify", "warmup"};
   return std::find(std::begin(kFlags), std::end(kFlags), name) != std::end(kFlags);
 }
 
