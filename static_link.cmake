@@ -35,8 +35,8 @@ add_link_options(-static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--as-nee
 add_link_options(-Wl,--undefined=arc4random)  # taken from server/base/arc4random.cc before libstdc++ asks for it
 # The archives refer to each other in circles, of which the packages' own CMake files, written for shared libraries,
 # say nothing.
-set(CMAKE_CXX_LINK_EXECUTABLE
-    "<CMAKE_CXX_COMPILER> <FLAGS> <CMAKE_CXX_LINK_FLAGS> <LINK_FLAGS> <OBJECTS> -o <TARGET> -Wl,--start-group <LINK_LIBRARIES> -Wl,--end-group")
+string(REPLACE "<LINK_LIBRARIES>" "-Wl,--start-group <LINK_LIBRARIES> -Wl,--end-group" CMAKE_CXX_LINK_EXECUTABLE
+       "${CMAKE_CXX_LINK_EXECUTABLE}")
 
 set(KLDIV_SOURCE_PACKAGES ${PROJECT_SOURCE_DIR}/build/source-packages CACHE PATH
     "Unpacked source packages highway, prometheus-cpp and civetweb; for KLDIV_STATIC")

@@ -24,7 +24,8 @@ code=0
 chroot "$root" /bundle/run >"$folder/out" 2>"$folder/errors" || code=$?
 cat "$folder/errors"
 [[ $code == 1 && ! -s $folder/out ]]
-[[ $(<"$folder/errors") == "run: no GPU here that can be used: cudaGetDeviceCount: cudaErrorInsufficientDriver (35), "* ]]
+reason="cudaGetDeviceCount: cudaErrorInsufficientDriver (35), "
+[[ $(<"$folder/errors") == "run: no GPU here that can be used: $reason"* ]]
 
 mkdir "$root/programs"
 tar -xzf "$root/bundle/programs.tar.gz" -C "$root/programs"
