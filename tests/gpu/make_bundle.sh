@@ -10,8 +10,7 @@ source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=$1 bundle=$2
 die() { printf 'make_bundle.sh: %s\n' "$*" >&2; exit 1; }
 
-programs=("$build"/bin/{kldiv,kldiv-server,gpu_benchmark,gpu_check_test})
-[[ ! -e $build/bin/kldiv-load ]] || programs+=("$build/bin/kldiv-load")
+programs=("$build"/bin/{kldiv,kldiv-load,kldiv-server,gpu_benchmark,gpu_check_test})
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 mkdir "$folder"/{bin,digits,golden}

@@ -19,6 +19,7 @@ DOUBLES = {
     "kldiv": f"[ $1 = --version ] || echo {RIGHT}",
     "gpu_benchmark": 'if [ $1 = --names ]; then echo a GPU; else echo measured; echo "{}" >"${1#--json=}"; fi',
     "gpu_check_test": 'echo "tested $KLDIV_BACKEND $KLDIV_REQUIRE_GPU $2"',
+    "kldiv-load": 'echo "loaded $1"',
     "kldiv-server": """trap 'kill $!; exit 0' TERM
 sleep 60 >/dev/null 2>&1 &
 echo "listening on 127.0.0.1:1 metrics= backend=cuda"
@@ -36,7 +37,7 @@ class Run(unittest.TestCase):
     def run_with(self, **doubles):
         """What `run` made of DOUBLES and of these in their place; nothing may be left in TMPDIR."""
         (self.folder / "bin").mkdir()
-        replaced = {name.replace("_server", "-server"): script for name, script in doubles.items()}
+        replaced = {name.replace("kldiv_", "kldiv-"): script for name, script in doubles.items()}
         for name, script in {**DOUBLES, **replaced}.items():
             (self.folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
             (self.folder / "bin" / name).chmod(0o755)
@@ -60,7 +61,7 @@ class Run(unittest.TestCase):
         self.assertEqual(ended.stdout.splitlines(), [
             "== with a GPU", "== testing", "tested cuda 1 --gtest_filter=-",
             "tested auto 1 --gtest_filter=-DeviceIdentity.*", "== measuring", "measured", "== serving",
-            f"== all passed; the figures are in {report}"])
+            "loaded --server=127.0.0.1:1", f"== all passed; the figures are in {report}"])
         self.assertTrue(report.is_file())
 
     def test_says_at_once_that_there_is_no_gpu(self):
@@ -86,6 +87,9 @@ class Run(unittest.TestCase):
 
     def test_fails_with_a_wrong_answer(self):
         self.assert_fails(self.run_with(kldiv="[ $1 = --version ] || echo 1"), f"the loss should be {RIGHT} and is 1")
+
+    def test_fails_with_a_wrong_answer_under_load(self):
+        self.assert_fails(self.run_with(kldiv_load="exit 1"), "under load, the server failed")
 
     def test_fails_when_the_server_does_not_end_well(self):
         server = DOUBLES["kldiv-server"].replace("exit 0", "exit 3")
