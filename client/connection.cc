@@ -5,6 +5,7 @@
 #include <grpcpp/impl/client_unary_call.h>
 #include <grpcpp/security/credentials.h>
 
+#include <climits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/grpc_status.h"
 #include "client/messages.h"
+#include "client/retry.h"
 
 namespace kldiv::internal {
 namespace {
@@ -41,8 +43,12 @@ grpc::ChannelArguments ChannelArguments(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // Else the pings stop after two.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
-  // gRPC keeps what it might send again until the first byte of an answer, and with it the caller's memory.
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, options.retry ? 1 : 0);
+  if (options.retry) {
+    arguments.SetServiceConfigJSON(RetryServiceConfig());
+    arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE,
+                     INT_MAX);  // Else no message over 256 KiB is tried again.
+  }
   // A connection for each client, which ends with it.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   if (IsLocal(options.server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

@@ -114,6 +114,23 @@ grpc::ByteBuffer ToByteBuffer(const wire::Parts& parts, LentMemory& memory) {
   return grpc::ByteBuffer(slices.data(), slices.size());
 }
 
+grpc::ByteBuffer CopyToByteBuffer(const wire::Parts& parts) {
+  grpc_slice bytes = grpc_slice_malloc(parts.size());
+  uint8_t* to = GRPC_SLICE_START_PTR(bytes);
+  size_t copied = 0;
+  const auto copy_until = [&](size_t end) {
+    to = std::copy_n(parts.owned.data() + copied, end - copied, to);
+    copied = end;
+  };
+  for (const wire::Parts::Reference& reference : parts.references) {
+    copy_until(reference.after);
+    to = std::copy_n(reference.bytes.data(), reference.bytes.size(), to);
+  }
+  copy_until(parts.owned.size());
+  const grpc::Slice slice(bytes, grpc::Slice::STEAL_REF);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
 absl::StatusOr<Evaluation> ParseEvaluateResponse(grpc::ByteBuffer& message) {
   v1::EvaluateResponse response;
   if (!Parse(message, response)) return NotA("kldiv.v1.EvaluateResponse");

@@ -22,6 +22,9 @@ wire::Parts EncodePairs(std::span<const Pair> pairs);
 // The message as gRPC sends it: references are lent by `memory`, the rest is copied.
 grpc::ByteBuffer ToByteBuffer(const wire::Parts& parts, LentMemory& memory);
 
+// The same with all of its bytes copied. A copy of it shares them.
+grpc::ByteBuffer CopyToByteBuffer(const wire::Parts& parts);
+
 // Answers. INTERNAL when the bytes are no such message or contradict themselves. Pointwise losses are copied
 // once.
 absl::StatusOr<Evaluation> ParseEvaluateResponse(grpc::ByteBuffer& message);

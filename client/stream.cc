@@ -1,44 +1,27 @@
 #include "client/stream.h"
 
-#include <grpcpp/client_context.h>
-#include <grpcpp/support/sync_stream.h>
-
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <string_view>
-#include <unordered_map>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/grpc_status.h"
 #include "client/messages.h"
+#include "client/retry.h"
+#include "client/stream_session.h"
 
 namespace kldiv::internal {
 namespace {
 
-using ReaderWriter = grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
+using Clock = std::chrono::steady_clock;
+using Session = StreamSession;
 
-// One gRPC call. A stream has one after the other: the server may end an idle one.
-class Session {
- public:
-  Session(Connection& connection, std::optional<Deadline> deadline) {
-    if (deadline.has_value()) context_.set_deadline(*deadline);
-    // The headers go with the first message, instead of waiting for a connection here.
-    context_.set_initial_metadata_corked(true);
-    call_.reset(grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
-        connection.channel(), connection.evaluate_stream(), &context_));
-  }
-
-  ReaderWriter& call() { return *call_; }
-  absl::Status Finish() { return FromGrpcStatus(call_->Finish(), context_); }
-  void Cancel() { context_.TryCancel(); }
-
- private:
-  grpc::ClientContext context_;
-  std::unique_ptr<ReaderWriter> call_;
-};
-
+// The server had too many idle streams, or for too long: nothing is wrong.
 bool IsIdleEnd(const absl::Status& status) {
   const absl::string_view text = status.message();
   return absl::IsUnavailable(status) && std::string_view(text.data(), text.size()).starts_with("idle");
@@ -55,13 +38,16 @@ class GrpcStream : public Stream {
   absl::Status WritesDone() override;
 
  private:
-  // The session on which to write the pair, opened if need be; the pair is being written from now on. An
+  // A pair without a result. Its bytes are kept for another session.
+  struct Unanswered {
+    uint64_t request_id = 0;  // the caller's
+    grpc::ByteBuffer message;
+    Clock::time_point deadline;
+  };
+
+  // The session on which to write the pair, opened if need be; the pair counts as unanswered from now on. An
   // error: the stream takes no more pairs.
-  absl::StatusOr<std::shared_ptr<Session>> BeginWrite(uint64_t id, uint64_t request_id);
-  // Sends the message and waits until its memory is free. False: the session is over.
-  bool Send(Session& session, const wire::Parts& message);
-  // The pair is not being written any more. True: it has been sent, or even answered.
-  bool EndWrite(uint64_t id, bool sent);
+  absl::StatusOr<std::shared_ptr<Session>> BeginWrite(uint64_t id, Unanswered pair);
 
   // Waits until there is something to read: a result, a session or the end.
   struct Readable {
@@ -75,7 +61,17 @@ class GrpcStream : public Stream {
   void Drain(const std::shared_ptr<Session>& session);
   // Takes a session from the stream that has been read to its end. The caller holds read_mu_.
   void Retire(Session& session);
+  // What becomes of the stream after a session. The caller holds mu_.
+  void GoOnAfter(absl::Status status);
   bool IsCurrent(const std::shared_ptr<Session>& session) const;
+
+  // Has unanswered pairs sent on a new session after the pause, by a thread of its own: sending waits for
+  // whoever reads, and so must not be done by the reader. The caller holds mu_.
+  void Restart(std::chrono::nanoseconds pause);
+  void RunRestarts();
+  // Sends the unanswered pairs on a new session.
+  void Resend();
+  void SayWritesDone();
 
   // An answer's bytes as the caller's result.
   absl::StatusOr<StreamResult> ToResult(grpc::ByteBuffer& message);
@@ -90,17 +86,29 @@ class GrpcStream : public Stream {
   // Guarded by mu_.
   std::shared_ptr<Session> session_;
   uint64_t last_id_ = 0;
-  uint64_t writing_ = 0;                               // the pair that is being written; 0: none
-  std::unordered_map<uint64_t, uint64_t> unanswered_;  // our id on the wire to the caller's
-  std::deque<StreamResult> results_;                   // to be read before the session
+  std::map<uint64_t, Unanswered> unanswered_;  // by our id on the wire, in the order of writing
+  std::deque<StreamResult> results_;           // to be read before the session
   bool writes_done_ = false;
+  bool said_writes_done_ = false;    // to the current session
   std::optional<absl::Status> end_;  // the stream is over
+  int failures_ = 0;                 // sessions in a row that ended without an answer
+  bool closing_ = false;             // being destroyed
+  bool restarting_ = false;          // restarter_ is at work, and alone writes
+  std::optional<std::chrono::nanoseconds> restart_after_;
+  std::thread restarter_;
 };
 
 GrpcStream::~GrpcStream() {
-  if (session_ == nullptr) return;
-  session_->Cancel();
-  session_->Finish().IgnoreError();  // Cancelled, or whatever it had ended with.
+  std::shared_ptr<Session> session;
+  {
+    const std::lock_guard lock(mu_);
+    closing_ = true;
+    session = session_;
+    changed_.notify_all();
+  }
+  if (session != nullptr) session->Cancel();
+  if (restarter_.joinable()) restarter_.join();
+  if (session != nullptr) session->Finish().IgnoreError();  // Cancelled, or whatever it had ended with.
 }
 
 absl::Status GrpcStream::Write(const Pair& pair, uint64_t request_id) {
@@ -115,45 +123,29 @@ absl::Status GrpcStream::Write(const Pair& pair, uint64_t request_id) {
                                              deadline_.value_or(DeadlineAfter(default_timeout)));
   if (!size.ok()) return size;
 
-  // A second time when the server had ended the session while it was idle, without reading this pair.
-  for (int attempt = 0; attempt < 2; ++attempt) {
-    absl::StatusOr<std::shared_ptr<Session>> session = BeginWrite(id, request_id);
-    if (!session.ok()) return session.status();
-    const bool sent = Send(**session, message);
-    if (!sent) Drain(*session);
-    if (EndWrite(id, sent)) return absl::OkStatus();
-  }
-  return absl::UnavailableError("the server ended the stream twice before it read the pair");
+  const grpc::ByteBuffer bytes = CopyToByteBuffer(message);
+  absl::StatusOr<std::shared_ptr<Session>> session =
+      BeginWrite(id, {request_id, bytes, Clock::now() + pair.timeout.value_or(default_timeout)});
+  if (!session.ok()) return session.status();
+  if ((*session)->call().Write(bytes, grpc::WriteOptions())) return absl::OkStatus();
+
+  // It may have been answered even so, or be sent once more.
+  Drain(*session);
+  const std::lock_guard lock(mu_);
+  return end_.has_value() && unanswered_.contains(id) ? *end_ : absl::OkStatus();
 }
 
-absl::StatusOr<std::shared_ptr<Session>> GrpcStream::BeginWrite(uint64_t id, uint64_t request_id) {
-  const std::lock_guard lock(mu_);
+absl::StatusOr<std::shared_ptr<Session>> GrpcStream::BeginWrite(uint64_t id, Unanswered pair) {
+  std::unique_lock lock(mu_);
+  changed_.wait(lock, [this] { return !restarting_; });
   if (writes_done_) return absl::FailedPreconditionError("Write after WritesDone");
   if (end_.has_value()) return *end_;
   if (session_ == nullptr) {
     session_ = std::make_shared<Session>(*connection_, deadline_);
     changed_.notify_all();
   }
-  unanswered_.emplace(id, request_id);
-  writing_ = id;
+  unanswered_.emplace(id, std::move(pair));
   return session_;
-}
-
-bool GrpcStream::Send(Session& session, const wire::Parts& message) {
-  LentMemory memory;
-  bool sent = false;
-  {
-    const grpc::ByteBuffer bytes = ToByteBuffer(message, memory);  // gone before the wait
-    sent = session.call().Write(bytes, grpc::WriteOptions());
-  }
-  connection_->WaitUntilReturned(memory);
-  return sent;
-}
-
-bool GrpcStream::EndWrite(uint64_t id, bool sent) {
-  const std::lock_guard lock(mu_);
-  writing_ = 0;
-  return sent || unanswered_.erase(id) == 0;
 }
 
 absl::StatusOr<std::optional<StreamResult>> GrpcStream::Read() {
@@ -177,8 +169,9 @@ absl::StatusOr<std::optional<StreamResult>> GrpcStream::Read() {
 
 GrpcStream::Readable GrpcStream::WaitForReadable() {
   std::unique_lock lock(mu_);
-  changed_.wait(
-      lock, [this] { return !results_.empty() || session_ != nullptr || end_.has_value() || writes_done_; });
+  changed_.wait(lock, [this] {
+    return !results_.empty() || session_ != nullptr || end_.has_value() || (writes_done_ && !restarting_);
+  });
   Readable readable;
   if (!results_.empty()) {
     readable.result = std::move(results_.front());
@@ -191,17 +184,27 @@ GrpcStream::Readable GrpcStream::WaitForReadable() {
 }
 
 absl::Status GrpcStream::WritesDone() {
-  std::shared_ptr<Session> session;
   {
     const std::lock_guard lock(mu_);
     if (writes_done_) return absl::OkStatus();
     writes_done_ = true;
-    session = session_;
     changed_.notify_all();
+    if (restarting_) return absl::OkStatus();  // That thread says so when it has sent everything.
   }
-  // When the session is over already, Read says how it ended.
-  if (session != nullptr) session->call().WritesDone();
+  SayWritesDone();
   return absl::OkStatus();
+}
+
+// When the session is over already, Read says how it ended.
+void GrpcStream::SayWritesDone() {
+  std::shared_ptr<Session> session;
+  {
+    const std::lock_guard lock(mu_);
+    if (session_ == nullptr || said_writes_done_) return;
+    said_writes_done_ = true;
+    session = session_;
+  }
+  session->call().WritesDone();
 }
 
 bool GrpcStream::IsCurrent(const std::shared_ptr<Session>& session) const {
@@ -226,25 +229,96 @@ void GrpcStream::Retire(Session& session) {
   connection_->CallEnded(status);
   const std::lock_guard lock(mu_);
   session_ = nullptr;
-  if (IsIdleEnd(status)) {
-    // Accepted pairs have been answered. The others were on their way, and their memory is no longer ours to
-    // send again, except that of the one being written.
-    for (const auto& [id, request_id] : unanswered_) {
-      if (id == writing_) continue;
-      results_.push_back(
-          {request_id, absl::UnavailableError(
-                           "the server ended the idle stream before it read this pair: write it again")});
-    }
-    std::erase_if(unanswered_, [this](const auto& entry) { return entry.first != writing_; });
-  } else if (!end_.has_value()) {
-    const bool complete = writes_done_ && unanswered_.empty();
-    if (status.ok() && !complete) {
-      status = absl::InternalError(
-          absl::StrCat("the server ended the stream with ", unanswered_.size(), " pairs unanswered"));
-    }
-    end_ = std::move(status);
-  }
+  said_writes_done_ = false;
+  if (!end_.has_value()) GoOnAfter(std::move(status));
   changed_.notify_all();
+}
+
+void GrpcStream::GoOnAfter(absl::Status status) {
+  const bool complete = writes_done_ && unanswered_.empty();
+  if (status.ok()) {
+    end_ = complete ? absl::OkStatus()
+                    : absl::InternalError(absl::StrCat("the server ended the stream with ",
+                                                       unanswered_.size(), " pairs unanswered"));
+    return;
+  }
+  const bool idle = IsIdleEnd(status);
+  if (!idle && !(connection_->options().retry && IsRetryable(status))) {
+    end_ = std::move(status);
+    return;
+  }
+  if (complete) {
+    end_ = absl::OkStatus();
+    return;
+  }
+  if (unanswered_.empty()) return;  // The next Write opens a session.
+  if (!idle && ++failures_ >= kMaxAttempts) {
+    end_ = std::move(status);
+    return;
+  }
+  // Longer than a pair may take is as good as never.
+  Restart(idle ? std::chrono::nanoseconds(0)
+               : std::min(PauseBeforeRetry(status, failures_), connection_->options().default_timeout));
+}
+
+void GrpcStream::Restart(std::chrono::nanoseconds pause) {
+  restart_after_ = pause;
+  if (restarting_) return;  // It looks for another restart before it ends.
+  if (restarter_.joinable()) restarter_.join();
+  restarting_ = true;
+  restarter_ = std::thread([this] { RunRestarts(); });
+}
+
+void GrpcStream::RunRestarts() {
+  std::unique_lock lock(mu_);
+  while (!closing_) {
+    if (restart_after_.has_value()) {
+      const std::chrono::nanoseconds pause = *restart_after_;
+      restart_after_.reset();
+      if (changed_.wait_for(lock, pause, [this] { return closing_; })) break;
+      lock.unlock();
+      Resend();
+      lock.lock();
+    } else if (writes_done_ && session_ != nullptr && !said_writes_done_) {
+      lock.unlock();
+      SayWritesDone();
+      lock.lock();
+    } else {
+      break;
+    }
+  }
+  restarting_ = false;
+  changed_.notify_all();
+}
+
+void GrpcStream::Resend() {
+  std::shared_ptr<Session> session;
+  std::vector<grpc::ByteBuffer> messages;
+  {
+    const std::lock_guard lock(mu_);
+    const Clock::time_point now = Clock::now();
+    for (auto pair = unanswered_.begin(); pair != unanswered_.end();) {
+      if (pair->second.deadline > now) {
+        messages.push_back(pair->second.message);
+        ++pair;
+      } else {
+        results_.push_back(
+            {pair->second.request_id,
+             absl::DeadlineExceededError("the pair's time was over before it could be sent again")});
+        pair = unanswered_.erase(pair);
+      }
+    }
+    changed_.notify_all();
+    if (messages.empty()) {
+      if (writes_done_) end_ = absl::OkStatus();
+      return;
+    }
+    if (closing_) return;
+    session = session_ = std::make_shared<Session>(*connection_, deadline_);
+  }
+  for (const grpc::ByteBuffer& message : messages) {
+    if (!session->call().Write(message, grpc::WriteOptions())) return;  // Whoever reads sees the end.
+  }
 }
 
 absl::StatusOr<StreamResult> GrpcStream::ToResult(grpc::ByteBuffer& message) {
@@ -253,8 +327,9 @@ absl::StatusOr<StreamResult> GrpcStream::ToResult(grpc::ByteBuffer& message) {
   if (result.ok()) {
     const auto found = unanswered_.find(result->request_id);
     if (found != unanswered_.end()) {
-      result->request_id = found->second;
+      result->request_id = found->second.request_id;
       unanswered_.erase(found);
+      failures_ = 0;
       return result;
     }
     result = absl::InternalError(absl::StrCat("the server's answer has request_id ", result->request_id,

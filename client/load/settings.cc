@@ -224,6 +224,7 @@ absl::StatusOr<Settings> ReadFlags() {
   if (!client.ok()) return client.status();
   Settings settings;
   settings.client = *std::move(client);
+  settings.client.retry = false;  // What the server says counts, and how long that took.
   if (absl::Status s = TimeFlag("timeout", absl::GetFlag(FLAGS_timeout), absl::Milliseconds(1),
                                 settings.client.default_timeout);
       !s.ok()) {

@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "client/include/kldiv/client.h"
 #include "tests/client/fake_server.h"
@@ -36,9 +37,17 @@ v1::EvaluateResult Answer(const v1::EvaluateRequest& request) {
 class StreamTest : public ::testing::Test {
  protected:
   // The stream's client, for which the server's functions have been set.
-  std::unique_ptr<Stream> Open() {
-    client_ = *Client::Create({.server = server_.address()});
+  std::unique_ptr<Stream> Open(ClientOptions options = {}) {
+    options.server = server_.address();
+    client_ = *Client::Create(std::move(options));
     return *client_->OpenStream();
+  }
+
+  static void ExpectLoss(const absl::StatusOr<std::optional<StreamResult>>& result, uint64_t request_id) {
+    ASSERT_TRUE(result.ok()) << result.status();
+    ASSERT_TRUE(result->has_value());
+    EXPECT_EQ((*result)->request_id, request_id);
+    EXPECT_TRUE((*result)->evaluation.ok()) << (*result)->evaluation.status();
   }
 
   // What the server's functions use, and outlives them.
@@ -176,40 +185,103 @@ TEST_F(StreamTest, IsOpenedAgainAfterTheServerHasEndedItIdle) {
   ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
   EXPECT_EQ((*stream->Read())->request_id, 1U);
   // A reader that waits meanwhile notices nothing.
-  std::thread reader([&] {
-    const auto result = stream->Read();
-    ASSERT_TRUE(result.ok()) << result.status();
-    ASSERT_TRUE(result->has_value());
-    EXPECT_EQ((*result)->request_id, 2U);
-    // Written as the first session ended, it may have been on its way.
-    if (!(*result)->evaluation.ok()) {
-      EXPECT_EQ((*result)->evaluation.status().code(), absl::StatusCode::kUnavailable);
-    }
-  });
+  std::thread reader([&] { ExpectLoss(stream->Read(), 2); });
   ASSERT_TRUE(stream->Write(SmallPair(), 2).ok());
   reader.join();
 }
 
-TEST_F(StreamTest, SaysOfAPairThatWasOnItsWayToAnIdleEndThatItWasNotRead) {
-  server_.evaluate_stream = [this](grpc::ServerContext&, FakeServer::ServerStream& stream) {
-    if (++calls_ == 1) {
-      v1::EvaluateRequest request;
-      stream.Read(&request);  // Accepted by nobody.
-      return grpc::Status(grpc::StatusCode::UNAVAILABLE, "idle");
+// Accepts pairs on its first call and answers none.
+auto LosingOnce(std::atomic<int>& calls, grpc::Status end) {
+  return [&calls, end](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    const bool first = ++calls == 1;
+    for (v1::EvaluateRequest request; stream.Read(&request);) {
+      if (first) return end;
+      stream.Write(Answer(request));
     }
-    for (v1::EvaluateRequest request; stream.Read(&request);) stream.Write(Answer(request));
     return grpc::Status::OK;
   };
+}
+
+TEST_F(StreamTest, SendsAPairThatWasOnItsWayToAnIdleEndAgain) {
+  server_.evaluate_stream = LosingOnce(calls_, {grpc::StatusCode::UNAVAILABLE, "idle"});
+  const auto stream = Open({.retry = false});
+  ASSERT_TRUE(stream->Write(SmallPair(), 5).ok());
+  ExpectLoss(stream->Read(), 5);
+}
+
+TEST_F(StreamTest, SendsUnansweredPairsAgainWhenTheServerGoes) {
+  for (const auto code :
+       {grpc::StatusCode::UNAVAILABLE, grpc::StatusCode::RESOURCE_EXHAUSTED, grpc::StatusCode::CANCELLED}) {
+    calls_ = 0;
+    server_.evaluate_stream = LosingOnce(calls_, {code, "draining"});
+    const auto stream = Open();
+    for (uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(stream->Write(SmallPair(), id).ok());
+    ASSERT_TRUE(stream->WritesDone().ok());
+    for (uint64_t id = 1; id <= 3; ++id) ExpectLoss(stream->Read(), id);
+    const auto end = stream->Read();
+    ASSERT_TRUE(end.ok()) << end.status();
+    EXPECT_FALSE(end->has_value());
+    EXPECT_EQ(calls_, 2);
+  }
+}
+
+TEST_F(StreamTest, SendsAgainWhileNobodyReads) {
+  server_.evaluate_stream = LosingOnce(calls_, {grpc::StatusCode::UNAVAILABLE, "draining"});
   const auto stream = Open();
-  ASSERT_TRUE(stream->Write(SmallPair(), 5).ok());
-  const auto lost = stream->Read();
-  ASSERT_TRUE(lost.ok()) << lost.status();
-  EXPECT_EQ((*lost)->request_id, 5U);
-  EXPECT_EQ((*lost)->evaluation.status().code(), absl::StatusCode::kUnavailable);
-  ASSERT_TRUE(stream->Write(SmallPair(), 5).ok());
-  const auto again = stream->Read();
-  ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_TRUE((*again)->evaluation.ok());
+  // Some of these find the first call over, and nothing but them can notice.
+  for (uint64_t id = 1; id <= 200; ++id) ASSERT_TRUE(stream->Write(SmallPair(), id).ok());
+  ASSERT_TRUE(stream->WritesDone().ok());
+  for (uint64_t id = 1; id <= 200; ++id) ExpectLoss(stream->Read(), id);
+}
+
+TEST_F(StreamTest, TellsTheLastStatusAfterFiveAttemptsWithoutAnAnswer) {
+  server_.evaluate_stream = [this](grpc::ServerContext&, FakeServer::ServerStream& stream) {
+    v1::EvaluateRequest request;
+    stream.Read(&request);
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, absl::StrCat("attempt ", ++calls_));
+  };
+  const auto stream = Open();
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  const absl::Status end = stream->Read().status();
+  EXPECT_EQ(end.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(end.message(), "attempt 5");
+  EXPECT_EQ(stream->Write(SmallPair(), 2).message(), "attempt 5");
+}
+
+TEST_F(StreamTest, EndsWithTheServersStatusWhereItMayNotTryAgain) {
+  server_.evaluate_stream = LosingOnce(calls_, {grpc::StatusCode::UNAVAILABLE, "draining"});
+  const auto stream = Open({.retry = false});
+  ASSERT_TRUE(stream->Write(SmallPair(), 1).ok());
+  EXPECT_EQ(stream->Read().status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(calls_, 1);
+}
+
+TEST_F(StreamTest, DoesNotSendAPairAgainWhoseTimeIsOver) {
+  server_.evaluate_stream = LosingOnce(calls_, {grpc::StatusCode::UNAVAILABLE, "draining"});
+  const auto stream = Open();
+  Pair pair = SmallPair();
+  pair.timeout = std::chrono::nanoseconds(1);
+  ASSERT_TRUE(stream->Write(pair, 1).ok());
+  const auto result = stream->Read();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ((*result)->request_id, 1U);
+  EXPECT_EQ((*result)->evaluation.status().code(), absl::StatusCode::kDeadlineExceeded);
+  ASSERT_TRUE(stream->Write(SmallPair(), 2).ok());
+  ExpectLoss(stream->Read(), 2);
+}
+
+TEST_F(StreamTest, CanBeDestroyedWhileItWaitsToTryAgain) {
+  server_.evaluate_stream = [](grpc::ServerContext& context, FakeServer::ServerStream&) {
+    context.AddTrailingMetadata("grpc-retry-pushback-ms", "3600000");
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "come back in an hour");
+  };
+  auto stream = Open({.default_timeout = std::chrono::hours(1)});
+  // More than any window: the write ends with the call.
+  const std::vector<float> values(100'000, 0.5F);
+  const int64_t shape[] = {static_cast<int64_t>(values.size())};
+  const Pair pair = {.input = {values, shape}, .target = {values, shape}};
+  ASSERT_TRUE(stream->Write(pair, 1).ok());
+  stream.reset();
 }
 
 TEST_F(StreamTest, CancelsItsCallWhenItIsDestroyed) {

@@ -145,6 +145,12 @@ enum class Health : uint8_t { kServing, kNotServing };
 struct ClientOptions {
   std::string server = "127.0.0.1:50051";  ///< host:port, [v6]:port, dns:///name:port or unix:/path
   std::chrono::nanoseconds default_timeout = std::chrono::seconds(30);  ///< of a call; positive
+  /// Try again, within the call's deadline and at most 5 times in all, what ended with UNAVAILABLE,
+  /// RESOURCE_EXHAUSTED or a CANCELLED that was not the caller's: after the pause that the server asks for,
+  /// else after one of at most about 50 ms that doubles each time, up to 1 s. Nothing is tried again while
+  /// too much fails. What comes back in the end is the server's last status. A stream sends its unanswered
+  /// pairs again.
+  bool retry = true;
 };
 
 struct CallOptions {
@@ -169,13 +175,16 @@ struct StreamResult {
 /// Write then waits. Destroying a stream cancels what has not been answered; no other thread uses it then. It
 /// may outlive its Client.
 ///
-/// A server under pressure ends idle streams. Such a stream is opened again by the next Write. In the rare
-/// case that a pair was on its way at that moment its result is UNAVAILABLE, and it may be written again.
+/// A server may end its side: it drains, it is shut down, or it has too many idle streams. Unless
+/// ClientOptions::retry is off (and for the last reason even so) the stream goes on on a new call, on which
+/// the pairs without a result are sent again: it keeps a copy of their bytes until then. A pair whose own
+/// time is over by then results in DEADLINE_EXCEEDED. The order in which results come says nothing.
 class Stream {
  public:
   virtual ~Stream() = default;
 
-  /// Sends a pair. Waits only for flow control. When it returns, the pair's memory is free again.
+  /// Sends a pair. Waits only for flow control, or while pairs are sent again. The pair's bytes are copied:
+  /// when it returns, the pair's memory is free again.
   ///
   /// `request_id` is the caller's own and need not be unique. INVALID_ARGUMENT: the message exceeds the
   /// server's limit; the stream goes on. FAILED_PRECONDITION: after WritesDone. Otherwise the status with
@@ -193,7 +202,7 @@ class Stream {
 /// A connection to a server. Thread-safe.
 ///
 /// Memory: a pair's tensor bytes are sent from where they lie, without being copied. They must stay unchanged
-/// until the call completes: until the function or the Write returns, the callback runs or the future is
+/// until the call completes: until the function returns, the callback runs or the future is
 /// ready. A call completes when it has its status and the network has let go of every byte. A peer that
 /// grants a large window and then takes no data can delay this past the call's deadline, until the connection
 /// is given up: up to 25 s later (keepalive: a ping after 20 s, 5 s to answer it), on a unix-domain socket
