@@ -24,14 +24,14 @@ struct ShapeWeight {
 absl::StatusOr<std::vector<ShapeWeight>> ParseShapes(const std::string& text);
 
 struct WorkloadOptions {
-  std::vector<ShapeWeight> shapes;
+  std::vector<ShapeWeight> shapes = {};
   DType dtype = DType::kFp32;
   Reduction reduction = Reduction::kMean;
   bool log_target = false;
   uint64_t seed = 1;
   // Two .npy files instead of random data of the shapes and dtype above; both or none.
-  std::string input_path;
-  std::string target_path;
+  std::string input_path = {};
+  std::string target_path = {};
   bool verify = true;        // compute the right answers
   bool want_timing = false;  // ask the server for its share of the time
 };
