@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/grpc_status.h"
 #include "client/messages.h"
-#include "client/retry.h"
+#include "client/service_config.h"
 
 namespace kldiv::internal {
 namespace {
@@ -25,10 +25,13 @@ constexpr int kKeepaliveTimeoutMs = 5'000;
 // gRPC's own are 1 s and two minutes: a server that is back would be waited for.
 constexpr int kFirstReconnectMs = 100;
 constexpr int kMaxReconnectMs = 1'000;
+// gRPC's own is 30 s. It looks a name up when a connection to one of its servers ends.
+constexpr int kMinTimeBetweenResolutionsMs = 1'000;
 constexpr std::chrono::milliseconds kAttention{100};  // A client that goes may have to wait so long.
 
 bool IsLocal(std::string_view server) {
-  for (const std::string_view prefix : {"unix:", "127.", "localhost:", "[::1]:"}) {
+  for (const std::string_view prefix :
+       {"unix:", "127.", "localhost:", "[::1]:", "ipv4:127.", "ipv6:[::1]:"}) {
     if (server.starts_with(prefix)) return true;
   }
   return false;
@@ -43,12 +46,11 @@ grpc::ChannelArguments ChannelArguments(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // Else the pings stop after two.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, kMinTimeBetweenResolutionsMs);
+  arguments.SetServiceConfigJSON(ServiceConfig(options.retry, NamesSeveralServers(options.server)));
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, options.retry ? 1 : 0);
-  if (options.retry) {
-    arguments.SetServiceConfigJSON(RetryServiceConfig());
-    arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE,
-                     INT_MAX);  // Else no message over 256 KiB is tried again.
-  }
+  // Else no message over 256 KiB is tried again.
+  arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, INT_MAX);
   // A connection for each client, which ends with it.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   if (IsLocal(options.server)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

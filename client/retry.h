@@ -2,7 +2,6 @@
 #define KLDIV_CLIENT_RETRY_H_
 
 #include <chrono>
-#include <string>
 
 #include "absl/status/status.h"
 
@@ -12,9 +11,10 @@ namespace kldiv::internal {
 // Of a call, the first one included; gRPC allows no more. Of a stream: sessions in a row without an answer.
 inline constexpr int kMaxAttempts = 5;
 
-// gRPC's service config: it tries unary calls again (gRFC A6), after the server's pushback where it names
-// one.
-std::string RetryServiceConfig();
+// Without a pause that the server asks for: the first, what each is longer than the last by, the longest.
+inline constexpr double kFirstPauseSeconds = 0.05;
+inline constexpr double kPauseGrowth = 2;
+inline constexpr double kMaxPauseSeconds = 1;
 
 // Whether what ended with it may succeed at another attempt: the server is away, drains, sheds load, or was
 // shut down during the call.

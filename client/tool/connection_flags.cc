@@ -6,7 +6,8 @@
 #include "absl/strings/str_cat.h"
 
 ABSL_FLAG(std::string, server, "127.0.0.1:50051",
-          "The server: HOST:PORT, [IPV6]:PORT, dns:///NAME:PORT or unix:/PATH.");
+          "The server: HOST:PORT, [IPV6]:PORT or unix:/PATH; or all servers behind a name, in turn: "
+          "dns:///NAME:PORT.");
 ABSL_FLAG(bool, tls, false, "Encrypt the connection.");
 ABSL_FLAG(std::string, server_ca, "", "File with the certificates that a server's must lead to.");
 ABSL_FLAG(std::string, client_cert, "", "File with the client's own certificate chain.");

@@ -33,7 +33,10 @@ class FakeServer : private v1::KlDivergence::Service {
   void Stop() { server_->Shutdown(std::chrono::system_clock::now()); }
 
   // Of the default health service, when that is enabled.
-  void SetServing(bool serving) { server_->GetHealthCheckService()->SetServingStatus(serving); }
+  void SetServing(bool serving) {
+    server_->GetHealthCheckService()->SetServingStatus("", serving);
+    server_->GetHealthCheckService()->SetServingStatus(v1::KlDivergence::service_full_name(), serving);
+  }
 
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 

@@ -143,7 +143,10 @@ enum class Health : uint8_t { kServing, kNotServing };
 
 /// How a client reaches its server. Plain text.
 struct ClientOptions {
-  std::string server = "127.0.0.1:50051";  ///< host:port, [v6]:port, dns:///name:port or unix:/path
+  /// host:port, [v6]:port or unix:/path: one server. dns:///name:port, or ipv4:address:port,address:port: all
+  /// the servers that the name has addresses of, or that are listed. Calls take turns on those that say that
+  /// they are serving; the name is looked up again, at most once a second, when a connection ends.
+  std::string server = "127.0.0.1:50051";
   std::chrono::nanoseconds default_timeout = std::chrono::seconds(30);  ///< of a call; positive
   /// Try again, within the call's deadline and at most 5 times in all, what ended with UNAVAILABLE,
   /// RESOURCE_EXHAUSTED or a CANCELLED that was not the caller's: after the pause that the server asks for,
