@@ -21,7 +21,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 RESTRICTED = (
     (re.compile(r"grpc|.*\.grpc\.pb\.h$"),
      ("server/rpc/grpc_", "server/server.cc", "server/main.cc", "client/",
-      "tests/rpc/", "tests/server/", "tests/client/", "tests/integration/"),
+      "tests/rpc/", "tests/server/", "tests/client/", "tests/integration/", "tests/bench/"),
      "only the transport, the server's wiring and the client know gRPC"),
     (re.compile(r"cuda|cub/|thrust/|nv[mt]"), ("server/cuda/", "tests/cuda"),
      "only server/cuda knows the CUDA runtime"),
