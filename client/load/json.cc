@@ -132,6 +132,7 @@ Json WorkloadJson(const Settings& settings) {
           {"batch_pairs", settings.batch_pairs},
           {"connections", settings.connections},
           {"threads", settings.threads},
+          {"retry", settings.client.retry},
           {"seed", settings.workload.seed},
           {"verify", settings.workload.verify}};
 }
@@ -177,6 +178,7 @@ std::string ToJson(const Report& report) {
       {"wrong_answers", run.totals.wrong},
       {"slo", SloOf(report, run)},
       {"saturated", !run.saturation.empty()},
+      {"failures", Failures(report)},
       {"runs", Json::array()},
       {"search", SearchJson(report)}};
   for (const RunResult& each : report.runs) json["runs"].push_back(RunJson(report, each));

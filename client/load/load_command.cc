@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "client/load/page.h"
 #include "client/load/report.h"
 #include "client/load/run.h"
 #include "client/load/search.h"
@@ -72,9 +73,10 @@ class LoadTest {
   // Asks the server and prepares the data. What ends the program, if anything.
   std::optional<ExitCode> Prepare() {
     const Settings& settings = report_.settings;
-    if (!settings.json.empty() && !std::ofstream(settings.json, std::ios::app)) {
+    for (const auto& [flag, path] : {std::pair("json", settings.json), std::pair("html", settings.html)}) {
+      if (path.empty() || std::ofstream(path, std::ios::app)) continue;
       return tool::Refuse(
-          absl::InvalidArgumentError(absl::StrCat("--json=", settings.json, " cannot be written")));
+          absl::InvalidArgumentError(absl::StrCat("--", flag, "=", path, " cannot be written")));
     }
     if (const std::optional<ExitCode> end = AskServer(); end.has_value()) return end;
     absl::StatusOr<std::unique_ptr<Workload>> workload = Workload::Create(settings.workload);
@@ -100,7 +102,9 @@ class LoadTest {
     std::fputs(table.c_str(), stdout);
     bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     if (!written) tool::PrintLine("the table cannot be written to stdout");
-    if (!report_.settings.json.empty() && !WriteFile(report_.settings.json, ToJson(report_))) written = false;
+    const std::string json = ToJson(report_);
+    if (!WriteFile(report_.settings.json, json)) written = false;
+    if (!WriteFile(report_.settings.html, RenderPage(json))) written = false;
     const std::vector<std::string> failures = Failures(report_);
     for (const std::string& failure : failures) tool::PrintLine(absl::StrCat("failed: ", failure));
     return failures.empty() && written ? tool::kSuccess : tool::kFailed;
@@ -197,6 +201,7 @@ class LoadTest {
   }
 
   static bool WriteFile(const std::string& path, const std::string& text) {
+    if (path.empty()) return true;
     std::ofstream file(path, std::ios::trunc);
     file << text << '\n';
     file.close();

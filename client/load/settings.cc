@@ -16,6 +16,9 @@
 
 ABSL_FLAG(absl::Duration, timeout, absl::Seconds(30), "Time that a call may take.");
 ABSL_FLAG(int32_t, connections, 1, "TCP connections; the calls take turns on them.");
+ABSL_FLAG(bool, retry, false,
+          "Have the client library send again what a server sheds or drops: a call then ends with its last "
+          "attempt, and that time counts.");
 
 ABSL_FLAG(
     std::string, concurrency, "",
@@ -61,6 +64,8 @@ ABSL_FLAG(std::string, slo, "",
           "and max.");
 ABSL_FLAG(double, max_error_rate, 0, "Share of the calls that may fail, 0 to 1. A wrong answer never may.");
 ABSL_FLAG(std::string, json, "", "File to write everything to, as JSON.");
+ABSL_FLAG(std::string, html, "",
+          "File to write everything to, as a page with charts that loads nothing else.");
 ABSL_FLAG(bool, progress, isatty(STDERR_FILENO) != 0,
           "A line on stderr each second. The default is whether that is a terminal.");
 
@@ -224,7 +229,7 @@ absl::StatusOr<Settings> ReadFlags() {
   if (!client.ok()) return client.status();
   Settings settings;
   settings.client = *std::move(client);
-  settings.client.retry = false;  // What the server says counts, and how long that took.
+  settings.client.retry = absl::GetFlag(FLAGS_retry);
   if (absl::Status s = TimeFlag("timeout", absl::GetFlag(FLAGS_timeout), absl::Milliseconds(1),
                                 settings.client.default_timeout);
       !s.ok()) {
@@ -238,6 +243,7 @@ absl::StatusOr<Settings> ReadFlags() {
   if (absl::Status s = ReadLoad(settings); !s.ok()) return s;
   if (absl::Status s = ReadLimits(settings); !s.ok()) return s;
   settings.json = absl::GetFlag(FLAGS_json);
+  settings.html = absl::GetFlag(FLAGS_html);
   settings.progress = absl::GetFlag(FLAGS_progress);
   return settings;
 }
@@ -245,14 +251,14 @@ absl::StatusOr<Settings> ReadFlags() {
 std::span<const base::FlagGroup> FlagGroups() {
   static const base::FlagGroup kGroups[] = {
       {"Server",
-       {"server", "connections", "timeout", "tls", "server_ca", "client_cert", "client_key",
+       {"server", "connections", "timeout", "retry", "tls", "server_ca", "client_cert", "client_key",
         "client_token_file"}},
       {"Load", {"concurrency", "rate", "arrivals", "search", "threads", "warmup", "duration", "count"}},
       {"What is sent",
        {"mode", "batch_pairs", "shape", "dtype", "reduction", "log_target", "seed", "input", "target",
         "server_timing"}},
       {"Judgement", {"verify", "slo", "max_error_rate"}},
-      {"Output", {"json", "progress"}}};
+      {"Output", {"json", "html", "progress"}}};
   return kGroups;
 }
 

@@ -37,7 +37,8 @@ struct Settings {
   std::optional<uint64_t> count;
   std::optional<Slo> slo;
   double max_error_rate = 0;
-  std::string json;  // empty: not wanted
+  std::string json;  // a file; empty: not wanted
+  std::string html;  // the same
   bool progress = false;
 
   bool open_loop() const { return concurrency.empty(); }
