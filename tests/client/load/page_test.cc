@@ -32,7 +32,8 @@ TEST(Page, HoldsTheReportAsItIs) {
 }
 
 TEST(Page, ShowsTextThatLooksLikeHtmlAsText) {
-  const std::string hostile = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(1)> %%REPORT%%";
+  const std::string hostile =
+      "</script><script>alert(1)</script><!-- <img src=x onerror=alert(1)> %%REPORT%%";
   const nlohmann::json report = {{"error_texts", {{hostile, hostile}}}, {"command", {hostile}}};
   const std::string page = RenderPage(report.dump());
   EXPECT_EQ(nlohmann::json::parse(Data(page)), report);
