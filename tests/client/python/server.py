@@ -1,0 +1,42 @@
+"""What the tests of the Python client talk to: the real server, and its tool."""
+
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+
+import numpy
+
+
+class Server:
+    """A kldiv-server on a free port, from the programs in `folder`."""
+
+    def __init__(self, folder, *flags):
+        self.folder = pathlib.Path(folder)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("KLDIV_")}
+        self.process = subprocess.Popen([self.folder / "kldiv-server", "--listen=127.0.0.1:0", "--metrics_listen=",
+                                         "--backend=cpu", *flags], stdout=subprocess.PIPE, text=True, env=environment)
+        ready = re.match(r"listening on (\S+) ", self.process.stdout.readline())
+        if not ready:
+            self.stop()
+            raise RuntimeError("the server did not start")
+        self.address = ready.group(1)
+
+    def stop(self):
+        """Ends it; its exit code."""
+        self.process.terminate()
+        self.process.stdout.close()
+        return self.process.wait(timeout=60)
+
+    def eval(self, x, t, *flags):
+        """What `kldiv eval` answers for two NumPy arrays: a float, or with --reduction=none an array."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, array in (("x", x), ("t", t)):
+                numpy.save(f"{folder}/{name}.npy", array)
+            output = [f"--output={folder}/out.npy"] if "--reduction=none" in flags else []
+            done = subprocess.run([self.folder / "kldiv", "eval", f"--server={self.address}", *flags, *output,
+                                   f"{folder}/x.npy", f"{folder}/t.npy"], capture_output=True, text=True, timeout=60)
+            if done.returncode != 0:
+                raise RuntimeError(done.stderr)
+            return numpy.load(f"{folder}/out.npy") if output else float(done.stdout)
