@@ -46,6 +46,11 @@ void LiveCalls::AbortSendsSince(SteadyClock::time_point moment, const absl::Stat
   }
 }
 
+bool LiveCalls::empty() const {
+  MutexLock lock(mu_);
+  return first_ == nullptr;
+}
+
 bool LiveCalls::WaitUntilNone(std::chrono::milliseconds timeout) {
   const SteadyClock::time_point end = SteadyClock::now() + timeout;
   MutexLock lock(mu_);

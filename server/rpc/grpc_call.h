@@ -29,11 +29,13 @@ class LiveCalls {
   // Ends every call that has been sending since before `moment`.
   void AbortSendsSince(std::chrono::steady_clock::time_point moment, const absl::Status& status);
 
+  bool empty() const;
+
   // Waits until there is none, at most `timeout`. Is there none?
   bool WaitUntilNone(std::chrono::milliseconds timeout);
 
  private:
-  Mutex mu_;
+  mutable Mutex mu_;
   CondVar none_;
   GrpcCall* first_ KLDIV_GUARDED_BY(mu_) = nullptr;
 };
