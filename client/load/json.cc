@@ -33,7 +33,7 @@ Json ErrorTexts(const RunResult& run) {
 
 Json SloOf(const Report& report, const RunResult& run) {
   if (!report.settings.slo.has_value()) return nullptr;
-  return {{"expression", report.settings.slo->text()}, {"met", MeetsSlo(report.settings, run)}};
+  return {{"expression", report.settings.slo->text()}, {"met", MeetsSlo(report, run)}};
 }
 
 Json Offered(const RunResult& run) {
@@ -102,6 +102,7 @@ Json RunJson(const Report& report, const RunResult& run) {
           {"errors", Errors(run)},
           {"error_texts", ErrorTexts(run)},
           {"wrong_answers", totals.wrong},
+          {"wrong_in_warmup", totals.wrong_before},
           {"slo", SloOf(report, run)},
           {"saturated", !run.saturation.empty()},
           {"saturation", run.saturation},

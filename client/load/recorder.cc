@@ -13,6 +13,7 @@ void Totals::Merge(const Totals& other) {
   calls += other.calls;
   ok += other.ok;
   wrong += other.wrong;
+  wrong_before += other.wrong_before;
   due += other.due;
   late_starts += other.late_starts;
   for (const auto& [code, count] : other.errors) errors[code] += count;
@@ -85,12 +86,15 @@ void Recorder::RecordEnd(const CallRecord& call) {
     totals.answered_pairs += static_cast<uint64_t>(call.pairs);
     totals.answered_bytes += call.bytes;
   }
-  if (call.due < begin_) return;
+  if (call.wrong && totals.wrong_text.empty()) totals.wrong_text = call.text;
+  if (call.due < begin_) {
+    if (call.wrong) ++totals.wrong_before;
+    return;
+  }
   shard.last_end = std::max(shard.last_end, call.ended);
   ++totals.calls;
   if (call.wrong) {
     ++totals.wrong;
-    if (totals.wrong_text.empty()) totals.wrong_text = call.text;
   } else if (!ok) {
     ++totals.errors[call.code];
     totals.error_texts.emplace(call.code, call.text);

@@ -41,11 +41,12 @@ struct Totals {
   uint64_t calls = 0;  // ended: ok, wrong or an error
   uint64_t ok = 0;
   uint64_t wrong = 0;
-  uint64_t due = 0;  // started
+  uint64_t wrong_before = 0;  // of calls that were due before the measured time, and not in `calls`
+  uint64_t due = 0;           // started
   uint64_t late_starts = 0;
   std::map<absl::StatusCode, uint64_t> errors;
   std::map<absl::StatusCode, std::string> error_texts;  // the first of each
-  std::string wrong_text;                               // the first
+  std::string wrong_text;                               // the first, of both kinds
   Histogram latency;
   Histogram start_delay;  // from when they were due to when they started
   Histogram queue;
@@ -54,6 +55,9 @@ struct Totals {
   uint64_t answered = 0;
   uint64_t answered_pairs = 0;
   int64_t answered_bytes = 0;
+
+  // Ended with an error.
+  uint64_t failed() const { return calls - ok - wrong; }
 
   void Merge(const Totals& other);
 };

@@ -80,17 +80,11 @@ std::string Align(const std::vector<Column>& columns) {
   return table;
 }
 
-uint64_t Errors(const RunResult& run) {
-  uint64_t errors = 0;
-  for (const auto& [code, count] : run.totals.errors) errors += count;
-  return errors;
-}
-
 std::string RunsTable(const Report& report) {
   std::vector<Column> columns = {{"run", {}},    {"offered/s", {}}, {"calls/s", {}}, {"pairs/s", {}},
                                  {"data/s", {}}, {"p50", {}},       {"p90", {}},     {"p99", {}},
-                                 {"p99.9", {}},  {"p99.99", {}},    {"max", {}},     {"errors", {}},
-                                 {"wrong", {}}};
+                                 {"p99.9", {}},  {"p99.99", {}},    {"p99.999", {}}, {"max", {}},
+                                 {"errors", {}}, {"wrong", {}}};
   for (const RunResult& run : report.runs) {
     const Histogram& latency = run.totals.latency;
     const auto time = [&](double quantile) {
@@ -106,12 +100,30 @@ std::string RunsTable(const Report& report) {
                                  time(0.99),
                                  time(0.999),
                                  time(0.9999),
+                                 time(0.99999),
                                  time(1),
-                                 absl::StrCat(Errors(run)),
+                                 absl::StrCat(run.totals.failed()),
                                  absl::StrCat(run.totals.wrong)};
     for (size_t i = 0; i < columns.size(); ++i) columns[i].cells.push_back(cells[i]);
   }
   return Align(columns);
+}
+
+std::string ServerSplit(const Totals& totals) {
+  const auto time = [](const Histogram& histogram, double quantile) {
+    return FormatTime(static_cast<double>(histogram.Percentile(quantile)));
+  };
+  return absl::StrCat("of it, on the server: queue p50 ", time(totals.queue, 0.5), ", p99 ",
+                      time(totals.queue, 0.99), "; computing p50 ", time(totals.compute, 0.5), ", p99 ",
+                      time(totals.compute, 0.99));
+}
+
+// How many and the first; "" when there is none.
+std::string WrongAnswers(const Totals& totals) {
+  if (totals.wrong + totals.wrong_before == 0) return "";
+  std::string text = absl::StrCat("WRONG ANSWERS: ", totals.wrong + totals.wrong_before);
+  if (totals.wrong_before > 0) absl::StrAppend(&text, " (", totals.wrong_before, " in the warm-up)");
+  return absl::StrCat(text, ", the first: ", totals.wrong_text);
 }
 
 // What else there is to say about a run.
@@ -119,15 +131,18 @@ std::string RunNotes(const Report& report, const RunResult& run) {
   std::string notes;
   const std::string prefix = report.runs.size() == 1 ? "" : absl::StrCat(run.plan.label, ": ");
   const auto note = [&](const std::string& text) { absl::StrAppend(&notes, prefix, text, "\n"); };
+  if (run.totals.queue.count() > 0) note(ServerSplit(run.totals));
+  if (!run.plan.concurrency.has_value()) {
+    note(absl::StrFormat("late starts: %d of %d calls, the latest %s", run.totals.late_starts, run.totals.due,
+                         FormatTime(static_cast<double>(run.totals.start_delay.max()))));
+  }
   for (const auto& [code, text] : run.totals.error_texts) {
     note(absl::StrCat(absl::StatusCodeToString(code), ": ", run.totals.errors.at(code),
                       " calls, the first: ", text));
   }
-  if (run.totals.wrong > 0)
-    note(absl::StrCat("WRONG ANSWERS: ", run.totals.wrong, ", the first: ", run.totals.wrong_text));
+  if (const std::string wrong = WrongAnswers(run.totals); !wrong.empty()) note(wrong);
   if (report.settings.slo.has_value()) {
-    note(absl::StrCat("SLO ", report.settings.slo->text(), ": ",
-                      MeetsSlo(report.settings, run) ? "met" : "missed"));
+    note(absl::StrCat("SLO ", report.settings.slo->text(), ": ", MeetsSlo(report, run) ? "met" : "missed"));
   }
   for (const std::string& reason : run.saturation) {
     note(absl::StrCat("warning: the load tester itself was at its limit: ", reason));
@@ -135,21 +150,15 @@ std::string RunNotes(const Report& report, const RunResult& run) {
   return notes;
 }
 
-std::string ServerSplit(const RunResult& run) {
-  const Totals& totals = run.totals;
-  if (totals.queue.count() == 0) return "";
-  const auto time = [](const Histogram& histogram, double quantile) {
-    return FormatTime(static_cast<double>(histogram.Percentile(quantile)));
-  };
-  return absl::StrCat("of it on the server: queue p50 ", time(totals.queue, 0.5), ", p99 ",
-                      time(totals.queue, 0.99), "; computing p50 ", time(totals.compute, 0.5), ", p99 ",
-                      time(totals.compute, 0.99), "\n");
-}
-
 std::string SearchText(const Report& report) {
   const SearchReport& search = *report.search;
   std::string text = absl::StrCat("\nrule: ", search.rule, "\n");
   const char* variable = report.settings.open_loop() ? "rate" : "concurrency";
+  for (const SearchStep& step : search.steps) {
+    absl::StrAppend(&text, variable, " ", Thousands(step.value), step.held ? " holds:" : " does not hold:");
+    for (const WindowVerdict& window : step.windows) absl::StrAppend(&text, window.good ? " good" : " bad");
+    absl::StrAppend(&text, "\n");
+  }
   if (search.best.has_value()) {
     absl::StrAppend(&text, "best: ", variable, " ", Thousands(*search.best), "\n");
   } else {
@@ -169,8 +178,10 @@ const RunResult& Report::deciding() const {
   return runs.back();
 }
 
-bool MeetsSlo(const Settings& settings, const RunResult& run) {
-  return !settings.slo.has_value() || settings.slo->MetBy(run.totals.latency);
+bool MeetsSlo(const Report& report, const RunResult& run) {
+  if (report.search.has_value())
+    return report.search->steps[static_cast<size_t>(&run - report.runs.data())].held;
+  return !report.settings.slo.has_value() || report.settings.slo->MetBy(run.totals.latency);
 }
 
 std::vector<std::string> Failures(const Report& report) {
@@ -179,9 +190,9 @@ std::vector<std::string> Failures(const Report& report) {
     const auto fail = [&](const std::string& text) {
       failures.push_back(absl::StrCat(run.plan.label, ": ", text));
     };
-    if (run.totals.wrong > 0) fail(absl::StrCat(run.totals.wrong, " wrong answers"));
+    if (const std::string wrong = WrongAnswers(run.totals); !wrong.empty()) fail(wrong);
     if (report.search.has_value()) continue;
-    const auto failed = static_cast<double>(run.totals.calls - run.totals.ok - run.totals.wrong);
+    const auto failed = static_cast<double>(run.totals.failed());
     if (run.totals.calls == 0) {
       fail("no call was measured");
     } else if (failed > report.settings.max_error_rate * static_cast<double>(run.totals.calls)) {
@@ -189,8 +200,7 @@ std::vector<std::string> Failures(const Report& report) {
                            100 * failed / static_cast<double>(run.totals.calls),
                            100 * report.settings.max_error_rate));
     }
-    if (!MeetsSlo(report.settings, run))
-      fail(absl::StrCat("--slo=", report.settings.slo->text(), " was missed"));
+    if (!MeetsSlo(report, run)) fail(absl::StrCat("--slo=", report.settings.slo->text(), " was missed"));
   }
   if (report.search.has_value() && !report.search->best.has_value()) {
     failures.push_back(
@@ -201,7 +211,6 @@ std::vector<std::string> Failures(const Report& report) {
 
 std::string ToTable(const Report& report) {
   std::string text = absl::StrCat(ServerLine(report), WorkloadLine(report.settings), "\n", RunsTable(report));
-  if (report.runs.size() == 1) absl::StrAppend(&text, ServerSplit(report.runs[0]));
   for (const RunResult& run : report.runs) {
     if (!report.search.has_value()) absl::StrAppend(&text, RunNotes(report, run));
   }

@@ -37,8 +37,9 @@ struct Report {
   const RunResult& deciding() const;
 };
 
-// True where there is no SLO.
-bool MeetsSlo(const Settings& settings, const RunResult& run);
+// Whether `run`, one of the report's, met the SLO: by its latency, or in a search by the rule. True where
+// there is no SLO.
+bool MeetsSlo(const Report& report, const RunResult& run);
 
 // Why the program has to end with 1, a sentence each; empty: it does not. Errors and SLOs count of every run,
 // but of a search's only where it ended; wrong answers always.

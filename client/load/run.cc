@@ -125,11 +125,6 @@ class Running {
 
 }  // namespace
 
-double RunResult::error_rate() const {
-  if (totals.calls == 0) return 0;
-  return static_cast<double>(totals.calls - totals.ok) / static_cast<double>(totals.calls);
-}
-
 RunResult Run(const RunPlan& plan, const Workload& workload, Target& target, const RunObserver& observer) {
   return Running(plan, workload, target, observer).Finish();
 }

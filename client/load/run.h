@@ -52,8 +52,6 @@ struct RunResult {
   }
   double offered_rate() const { return Rate(totals.due); }
   double achieved_rate() const { return Rate(totals.answered); }
-  // The share of calls that failed or were answered wrongly; 0 without calls.
-  double error_rate() const;
 };
 
 // What watches a run and may end it.

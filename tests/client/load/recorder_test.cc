@@ -73,6 +73,19 @@ TEST(Recorder, CountsLatencyByWhenCallsWereDueAndRatesByWhenTheyWereAnswered) {
   EXPECT_EQ(recorder.last_end(), kBegin + seconds(12));
 }
 
+TEST(Recorder, CountsAWrongAnswerOfTheWarmUpApart) {
+  Recorder recorder(kBegin, seconds(1), 1);
+  CallRecord wrong = Ok(kBegin - seconds(2), seconds(1));
+  wrong.wrong = true;
+  wrong.text = "not the right one";
+  Record(recorder, wrong);
+  const Totals totals = recorder.totals();
+  EXPECT_EQ(totals.calls, 0U);
+  EXPECT_EQ(totals.wrong, 0U);
+  EXPECT_EQ(totals.wrong_before, 1U);
+  EXPECT_EQ(totals.wrong_text, "not the right one");
+}
+
 TEST(Recorder, CountsAStartAsLateBeyondTheBound) {
   Recorder recorder(kBegin, seconds(1), 1);
   recorder.RecordStart(0, kBegin, kBegin + kLateStart);
