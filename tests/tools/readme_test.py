@@ -6,9 +6,9 @@ Every fenced block of the README is used here, and a `text` block is the exact o
   sh       run as it is, but for lines of two kinds: `./dev COMMAND` must be in ./dev's own usage text, and
            `kldiv-server FLAGS &` is the server that all blocks talk to
   cmake, cpp   built together against the installed package and run
-  python   run with the stubs that an sh block before it has made
+  python   run with the package that an sh block before it has installed into ~/venv, without network
 The server's real port takes the place of 50051, the build folder that of build/release, and a temporary folder
-that of /opt/kldiv and of ~/stubs.
+that of /opt/kldiv and of the home folder.
 """
 
 import os
@@ -54,9 +54,12 @@ class Readme(unittest.TestCase):
         cls.server = Server(cls.shell, cls.build / "bin" / "kldiv-server")
         cls.folder = tempfile.TemporaryDirectory()
         cls.places = {"127.0.0.1:50051": cls.server.address, "build/release": str(cls.build),
-                      "/opt/kldiv": f"{cls.folder.name}/installed", "~/stubs": f"{cls.folder.name}/stubs"}
+                      "/opt/kldiv": f"{cls.folder.name}/installed"}
         cls.environment = {k: v for k, v in os.environ.items() if not k.startswith("KLDIV_")}
-        cls.environment |= {"KLDIV_SERVER": cls.server.address, "HOME": cls.folder.name, "PYTHONPATH": f"{cls.folder.name}/stubs",
+        cls.environment |= {"KLDIV_SERVER": cls.server.address, "HOME": cls.folder.name,
+                            # The system's packages are what the client's package is built with: pip reads 0 as
+                            # "no isolation".
+                            "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0",
                             "PATH": "/usr/bin:/bin:" + os.environ["PATH"]}
 
     @classmethod
@@ -111,7 +114,7 @@ class Readme(unittest.TestCase):
                 elif language == "cpp":
                     output = self.run_cpp(text, cmake)
                 elif language == "python":
-                    output = self.run_in_tree(sys.executable, "-c", self.placed(text))
+                    output = self.run_in_tree(f"{self.folder.name}/venv/bin/python", "-c", self.placed(text))
 
     def test_shows_both_commands_and_all_languages(self):
         shown = {language for language, _ in self.blocks}

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import re
 from typing import Any, Union
 
 import grpc
@@ -15,7 +16,9 @@ Path = Union[str, "os.PathLike[str]"]
 MAX_ATTEMPTS = 5  # of a call, as many as gRPC allows; of a stream: sessions in a row without an answer
 _FIRST_PAUSE, _MAX_PAUSE = 0.05, 1.0  # seconds between them, where the server asks for none
 _RETRYABLE = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED")
+_SERVICE = "kldiv.v1.KlDivergence"
 _RETRIED_METHODS = ("Evaluate", "EvaluateBatch", "GetServerInfo")
+_LOCAL = re.compile(r"unix:.*|(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?")
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -98,31 +101,41 @@ def pause_before_retry(failure: Error, failures: int) -> float:
     return random.uniform(0, min(_FIRST_PAUSE * 2 ** (failures - 1), _MAX_PAUSE))
 
 
-def _service_config() -> str:
-    """As the C++ client has it. The throttle keeps a server in trouble from being sent several times its load."""
-    policy = {"maxAttempts": MAX_ATTEMPTS, "initialBackoff": f"{_FIRST_PAUSE:g}s", "maxBackoff": f"{_MAX_PAUSE:g}s",
-              "backoffMultiplier": 2, "retryableStatusCodes": _RETRYABLE}
-    names = [{"service": "kldiv.v1.KlDivergence", "method": method} for method in _RETRIED_METHODS]
-    return json.dumps({"methodConfig": [{"name": names, "retryPolicy": policy}],
-                       "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1}})
+def service_config(retry: bool, balance: bool) -> str:
+    """gRPC's, as the C++ client has it: unary calls are tried again, and take turns on the servers that are serving.
+
+    The throttle keeps a server in trouble from being sent several times its load.
+    """
+    config: dict[str, Any] = {}
+    if retry:
+        policy = {"maxAttempts": MAX_ATTEMPTS, "initialBackoff": f"{_FIRST_PAUSE:g}s", "maxBackoff": f"{_MAX_PAUSE:g}s",
+                  "backoffMultiplier": 2, "retryableStatusCodes": _RETRYABLE}
+        names = [{"service": _SERVICE, "method": method} for method in _RETRIED_METHODS]
+        config["methodConfig"] = [{"name": names, "retryPolicy": policy}]
+        config["retryThrottling"] = {"maxTokens": 100, "tokenRatio": 0.1}
+    if balance:
+        config["loadBalancingConfig"] = [{"round_robin": {}}]
+        config["healthCheckConfig"] = {"serviceName": _SERVICE}
+    return json.dumps(config)
 
 
 def is_local(address: str) -> bool:
-    return address.startswith(("unix:", "127.", "localhost:", "[::1]:"))
+    """Whether every server that it names is on this machine."""
+    return all(_LOCAL.fullmatch(server) for server in re.sub("^ipv[46]:", "", address).split(","))
 
 
 def open_channel(address: str, retry: bool, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+    names_several = address.startswith(("dns:", "ipv4:", "ipv6:"))
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", -1),  # an answer of pointwise losses is as large as the request
         ("grpc.max_send_message_length", -1),     # the server's limit is checked here, with a better text
         ("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 5_000),
         ("grpc.http2.max_pings_without_data", 0),  # else the pings stop after two
         ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.dns_min_time_between_resolutions_ms", 1_000),
         ("grpc.use_local_subchannel_pool", 1),     # a connection for each client, which ends with it
-        ("grpc.enable_retries", int(retry))]
-    if retry:
-        options += [("grpc.service_config", _service_config()),
-                    ("grpc.per_rpc_retry_buffer_size", 2**31 - 1)]  # else no message over 256 KiB is tried again
+        ("grpc.enable_retries", int(retry)), ("grpc.service_config", service_config(retry, names_several)),
+        ("grpc.per_rpc_retry_buffer_size", 2**31 - 1)]  # else no message over 256 KiB is tried again
     if is_local(address):
         options.append(("grpc.enable_http_proxy", 0))
     if credentials is None:

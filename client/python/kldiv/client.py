@@ -60,7 +60,8 @@ def _outcome(answer: Any, kind_of: Any) -> Any:
 class Client:
     """A connection to a kldiv server. May be used by many threads at a time; close it, or use it in a `with`.
 
-    address: "host:port", "[v6]:port", "dns:///name:port" or "unix:/path".
+    address: "host:port", "[v6]:port" or "unix:/path"; with "dns:///name:port" or "ipv4:a:port,b:port" calls take turns
+        on all servers that say that they are serving.
     timeout: seconds for a call, where the call names none.
     retry: try again, within the call's time and at most five times in all, what a server sheds or cannot answer
         because it goes (UNAVAILABLE, RESOURCE_EXHAUSTED, CANCELLED), and not while too much fails.
