@@ -113,9 +113,9 @@ class _Feed:
 
 
 def answers(pairs: Iterable[Pair], encode: Encode, decode: Callable[[Any, Any], Any],
-            call: Callable[[Iterator[bytes]], Any], retry: bool) -> Iterator[tuple[int, Any]]:
+            call: Callable[[Iterator[bytes]], Any], pause: Callable[[float], None] | None) -> Iterator[tuple[int, Any]]:
     """Yields each pair's number and answer. `decode` takes an EvaluateResult and the pair's input; `call` starts a
-    session with what it is to send."""
+    session with what it is to send; `pause` waits so many seconds before another session, None: there is none."""
     feed = _Feed(pairs, encode)
     failures = 0
     session = None
@@ -141,9 +141,9 @@ def answers(pairs: Iterable[Pair], encode: Encode, decode: Callable[[Any, Any], 
                 if isinstance(failure, _channel.Unavailable) and failure.message.startswith("idle"):
                     continue  # The server had too many idle streams: nothing is wrong.
                 failures += 1
-                if not (retry and _channel.is_retryable(failure)) or failures >= _channel.MAX_ATTEMPTS:
+                if pause is None or not _channel.is_retryable(failure) or failures >= _channel.MAX_ATTEMPTS:
                     raise failure from ended
-                time.sleep(_channel.pause_before_retry(failure, failures))
+                pause(_channel.pause_before_retry(failure, failures))
         if feed.error is not None:
             raise feed.error
     finally:

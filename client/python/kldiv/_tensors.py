@@ -91,11 +91,12 @@ def result(response: Any, kind_of: Any) -> Any:
     if response.HasField("loss"):
         return float(response.loss)
     dtype, shape = _NAMES.get(response.pointwise.dtype, "unspecified"), tuple(response.pointwise.shape)
-    if dtype not in _WIRE or shape != tuple(kind_of.shape):
+    is_tensor = is_torch(kind_of)
+    if dtype not in _WIRE or (dtype == "bf16" and not is_tensor) or shape != tuple(kind_of.shape):
         raise ValueError(f"the server's answer has neither a loss nor pointwise losses of shape {tuple(kind_of.shape)}")
     wire = numpy.dtype(_WIRE[dtype])
     values = numpy.frombuffer(response.pointwise.data, wire).reshape(shape).astype(wire.newbyteorder("="))
-    if not is_torch(kind_of):
+    if not is_tensor:
         return values
     torch = sys.modules["torch"]
     tensor = torch.from_numpy(values)

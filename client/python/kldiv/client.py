@@ -43,6 +43,14 @@ class _Deadline:
         return max(0.0, self._end - time.monotonic())
 
 
+def _serialized(message: Any) -> bytes:
+    try:
+        data: bytes = message.SerializeToString()
+    except ValueError as too_large:  # protobuf's own limit, 2 GiB
+        raise _channel.error(grpc.StatusCode.INVALID_ARGUMENT, str(too_large)) from None
+    return data
+
+
 def _result(response: Any, kind_of: Any) -> Any:
     try:
         return _tensors.result(response, kind_of)
@@ -150,7 +158,7 @@ class Client:
 
         def encode(pair: Pair, number: int) -> tuple[bytes, float]:
             own = self._timeout if pair.timeout is None else pair.timeout
-            message = _tensors.request(pair, number, own).SerializeToString()
+            message = _serialized(_tensors.request(pair, number, own))
             self._check_size(len(message), self._timeout)
             return message, own
 
@@ -158,7 +166,10 @@ class Client:
             left = None if deadline is None else deadline.left()
             return self._evaluate_stream(messages, timeout=left, metadata=self._metadata())
 
-        return _stream.answers(pairs, encode, _outcome, call, self._retry)
+        def pause(seconds: float) -> None:
+            time.sleep(min(seconds, self._timeout if deadline is None else deadline.left()))
+
+        return _stream.answers(pairs, encode, _outcome, call, pause if self._retry else None)
 
     def server_info(self, timeout: float | None = None) -> ServerInfo:
         """What the server is and which limits it has."""
@@ -192,7 +203,7 @@ class Client:
 
     def _call(self, method: Any, message: Any, timeout: float | None) -> Any:
         deadline = _Deadline(self._timeout if timeout is None else timeout)
-        data = message.SerializeToString()
+        data = _serialized(message)
         self._check_size(len(data), deadline.left())
         return self._send(method, data, deadline.left())
 

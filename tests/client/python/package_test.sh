@@ -1,7 +1,7 @@
 #!/bin/bash
 # usage: package_test.sh [--pypi] PYTHON BUILD_FOLDER
 # Installs the Python client into an environment of its own, and runs its tests from there: without network, with the
-# system's grpcio, protobuf and NumPy; with --pypi (77, which is skipped, unless KLDIV_SLOW is set) with the current ones.
+# system's grpcio, protobuf and NumPy; with --pypi (skipped unless KLDIV_SLOW is set) with the current ones.
 set -euo pipefail
 pypi=
 [[ $1 != --pypi ]] || { pypi=yes; shift; }
@@ -55,8 +55,11 @@ assert ours.SerializeToString() == theirs.SerializeToString()
 done
 
 cd "$here"
-"$venv" client_test.py "$build/bin" ${pypi:+--without-torch}
-"$venv" double_test.py "$build/bin"
+tests=(client retry stream security)
+[[ -n $pypi ]] || tests+=(torch)
+for test in "${tests[@]}"; do
+  "$venv" "${test}_test.py" "$build/bin"
+done
 if [[ -z $pypi ]]; then
   mypy --config-file "$root/client/python/pyproject.toml" --cache-dir "$folder/mypy" \
     --python-executable "$venv" --no-incremental "$root/client/python/kldiv" "$here/typed_use.py"

@@ -3,10 +3,17 @@
 import os
 import pathlib
 import re
+import struct
 import subprocess
+import sys
 import tempfile
+import unittest
 
 import numpy
+
+import kldiv
+
+REDUCTIONS = ("none", "mean", "batchmean", "sum")
 
 
 class Server:
@@ -40,3 +47,38 @@ class Server:
             if done.returncode != 0:
                 raise RuntimeError(done.stderr)
             return numpy.load(f"{folder}/out.npy") if output else float(done.stdout)
+
+
+def bits(value):
+    return struct.pack("<d", value)
+
+
+def distributions(shape, dtype, seed=1):
+    """(log-probabilities, probabilities) of random distributions over the last dimension."""
+    random = numpy.random.default_rng(seed)
+    x, t = (random.dirichlet(numpy.ones(shape[-1]), shape[:-1]) + 1e-4 for _ in range(2))
+    return numpy.log(x).astype(dtype), t.astype(dtype)
+
+
+class RealServer(unittest.TestCase):
+    programs = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server(cls.programs)
+        cls.addClassCleanup(cls.server.stop)
+        cls.client = kldiv.Client(cls.server.address)
+        cls.addClassCleanup(cls.client.close)
+
+    def assert_same(self, a, b):
+        """Of one type and shape, and the same to the bit; any NaN equals any."""
+        self.assertEqual((a.dtype, a.shape), (b.dtype, b.shape))
+        nan = numpy.isnan(a)
+        numpy.testing.assert_array_equal(nan, numpy.isnan(b))
+        self.assertEqual(a[~nan].tobytes(), b[~nan].tobytes())
+
+
+def main():
+    """Runs the tests of the program: PROGRAMS_FOLDER [unittest's arguments]."""
+    RealServer.programs = sys.argv.pop(1)
+    unittest.main()
