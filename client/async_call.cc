@@ -91,8 +91,8 @@ void AsyncCall::FinishCalling() {
   if (memory_.all_returned()) return Complete(std::move(result_));
   step_ = Step::kReturning;
   memory_.OnceReturned([this] {
-    alarm_.Set(&connection_.completion_thread().queue(), gpr_now(GPR_CLOCK_MONOTONIC),
-               static_cast<CompletionTag*>(this));
+    alarm_.emplace().Set(&connection_.completion_thread().queue(), gpr_now(GPR_CLOCK_MONOTONIC),
+                         static_cast<CompletionTag*>(this));
   });
 }
 

@@ -60,8 +60,8 @@ class AsyncCall : public CompletionTag {
   LentMemory memory_;
   grpc::ByteBuffer response_;
   grpc::Status status_;
-  absl::Status result_;  // kept while memory is out
-  grpc::Alarm alarm_;    // brings a foreign thread's news to the completion thread
+  absl::Status result_;               // kept while memory is out
+  std::optional<grpc::Alarm> alarm_;  // brings a foreign thread's news to the completion thread
 
   std::mutex mu_;
   // Guarded by mu_.
