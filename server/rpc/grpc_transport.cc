@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kMaxHeaderBytes = 64 << 10;
 constexpr int kMaxStreamsPerConnection = 1024;
+constexpr int kMaxFrameBytes = 1 << 20;
 constexpr int kHandshakeTimeoutMs = 10'000;
 constexpr int kMinPingIntervalMs = 10'000;
 
@@ -176,6 +177,8 @@ class GrpcTransportImpl final : public GrpcTransport {
     // read.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
+    // The probe would have let frames grow as well.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kMaxFrameBytes);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxHeaderBytes);
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
