@@ -51,6 +51,11 @@ class Streams(WithDouble):
             list(self.client(double).kl_div_stream([PAIR] * 3))
         self.assertEqual((raised.exception.message, len(double.calls)), ("draining", 5))
 
+    def test_streams_that_bring_an_answer_each_may_fail_for_ever(self):
+        double = self.double(stream=[answer_then_fail(1, grpc.StatusCode.UNAVAILABLE)] * 9 + [answer_all])
+        self.assert_all_answered(self.client(double))
+        self.assertEqual(len(double.calls), 10)
+
     def test_other_ends_are_raised_after_the_answers_before(self):
         double = self.double(stream=[answer_then_fail(2, grpc.StatusCode.INVALID_ARGUMENT), answer_all])
         answers = []
