@@ -58,12 +58,19 @@ ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(),
 ABSL_FLAG(absl::Duration, drain_timeout, absl::Seconds(30),
           "After SIGTERM, time for accepted work to be answered; then the program ends with 3.");
 
-ABSL_FLAG(std::string, tls_cert, "", "File with the server's certificate chain; empty: plaintext.");
-ABSL_FLAG(std::string, tls_key, "", "File with the certificate's private key.");
+ABSL_FLAG(
+    std::string, tls_cert, "",
+    "PEM file with the server's certificate, followed by those of its issuers; every TCP address of --listen "
+    "then speaks TLS. Read again when it changes, as are the other files here. Empty: plaintext.");
+ABSL_FLAG(std::string, tls_key, "", "PEM file with the certificate's private key.");
 ABSL_FLAG(std::string, tls_client_ca, "",
-          "File with the authorities of client certificates; empty: none is asked.");
-ABSL_FLAG(std::string, token_file, "", "File with the tokens that clients must show; empty: none.");
-ABSL_FLAG(bool, allow_plaintext_tokens, false, "Take tokens over connections without TLS.");
+          "PEM file with the authorities whose certificates clients must show; empty: they need none.");
+ABSL_FLAG(
+    std::string, token_file, "",
+    "File with the tokens of which clients must show one, NAME:TOKEN or NAME:sha256:HEX on each line; empty: "
+    "they need none.");
+ABSL_FLAG(bool, allow_plaintext_tokens, false,
+          "Take tokens even where --listen sends them over a network without TLS.");
 
 ABSL_FLAG(std::string, log_format, "auto", "text, json, or auto: text on a terminal, otherwise JSON.");
 ABSL_FLAG(bool, check_config, false, "Validate the flags and exit.");
@@ -79,11 +86,6 @@ constexpr MissingAbility kMissingAbilities[] = {
     {"health_listen", "this version has no listener for health checks alone; --listen answers them"},
     {"max_connection_age", "this version does not limit the age of connections"},
     {"drain_delay", "this version drains without a delay"},
-    {"tls_cert", "this version has no TLS"},
-    {"tls_key", "this version has no TLS"},
-    {"tls_client_ca", "this version has no TLS"},
-    {"token_file", "this version has no tokens"},
-    {"allow_plaintext_tokens", "this version has no tokens"},
     {"check_config", "this version cannot validate without starting"},
 };
 constexpr MissingAbility kMissingWithoutCuda[] = {

@@ -10,7 +10,7 @@
 #include "absl/time/time.h"
 #include "server/base/command_line.h"
 
-// The server's flags, as the contract lists them. Only options.cc reads them.
+// The server's flags, as the contract lists them. Only options.cc and security_options.cc read them.
 ABSL_DECLARE_FLAG(std::string, listen);
 ABSL_DECLARE_FLAG(std::string, metrics_listen);
 ABSL_DECLARE_FLAG(std::string, backend);
@@ -29,6 +29,11 @@ ABSL_DECLARE_FLAG(int32_t, max_in_flight_per_stream);
 ABSL_DECLARE_FLAG(absl::Duration, read_timeout);
 ABSL_DECLARE_FLAG(absl::Duration, write_timeout);
 ABSL_DECLARE_FLAG(absl::Duration, drain_timeout);
+ABSL_DECLARE_FLAG(std::string, tls_cert);
+ABSL_DECLARE_FLAG(std::string, tls_key);
+ABSL_DECLARE_FLAG(std::string, tls_client_ca);
+ABSL_DECLARE_FLAG(std::string, token_file);
+ABSL_DECLARE_FLAG(bool, allow_plaintext_tokens);
 ABSL_DECLARE_FLAG(std::string, log_format);
 
 namespace kldiv::server {

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "server/base/command_line.h"
 #include "server/flags.h"
+#include "server/security_options.h"
 
 namespace kldiv::server {
 namespace {
@@ -251,6 +252,7 @@ absl::StatusOr<ServerOptions> OptionsFromFlags(const Host& host) {
     planned = PlanMemory(host, options);
   }
   if (!planned.ok()) return planned;
+  if (absl::Status status = ReadSecurityFlags(options); !status.ok()) return status;
   return options;
 }
 

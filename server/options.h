@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "server/host.h"
 #include "server/net/listen_address.h"
 #include "server/observability/log.h"
+#include "server/security/certificates.h"
+#include "server/security/tokens.h"
 
 namespace kldiv::server {
 
@@ -61,6 +64,9 @@ struct ServerOptions {
   std::chrono::milliseconds read_timeout{};   // more than 0
   std::chrono::milliseconds write_timeout{};  // more than 0
   std::chrono::milliseconds drain_timeout{};  // 0: what is not answered at once is lost
+
+  std::shared_ptr<Certificates> certificates;  // null: plaintext
+  std::shared_ptr<Tokens> tokens;              // null: clients need none
 
   LogFormat log_format = LogFormat::kAuto;
 

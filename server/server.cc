@@ -24,6 +24,7 @@
 #include "server/numerics/float_control.h"
 #include "server/observability/log.h"
 #include "server/observability/metrics.h"
+#include "server/rpc/grpc_credentials.h"
 #include "server/rpc/grpc_reflection.h"
 #include "server/rpc/grpc_transport.h"
 #include "server/rpc/service.h"
@@ -39,6 +40,8 @@ using ConnectionAcceptor = grpc::experimental::ExternalConnectionAcceptor;
 
 constexpr milliseconds kTick{100};
 constexpr milliseconds kTrimInterval{1000};
+// At certificates and tokens: two looks see a change, and streams whose token is gone end 0.5 s to 1 s later.
+constexpr milliseconds kLookInterval{250};
 // After a drain, for what comes late over connections that are still open.
 constexpr milliseconds kQuiet{100};
 constexpr milliseconds kNeverQuiet{2000};
@@ -68,6 +71,7 @@ ServiceOptions ServiceOptionsFrom(const ServerOptions& options,
   for (const cuda::Device& device : cuda_devices) service.devices.push_back(device.name);
   service.backend = BackendName(cuda_devices);
   if (options.backend == Backend::kCuda) service.inline_tiles = 0;
+  if (options.tokens != nullptr) service.tokens = &options.tokens->value();
   return service;
 }
 
@@ -178,6 +182,7 @@ class ServerImpl final : public Server {
   absl::Status StartGrpc();
   void Tick(SteadyClock::time_point now);
   void MaybeTrim(SteadyClock::time_point now);
+  void LookAtFiles(SteadyClock::time_point now);
 
   const ServerOptions options_;
   const std::string backend_;
@@ -189,16 +194,20 @@ class ServerImpl final : public Server {
   std::unique_ptr<LaneRunner> cuda_lanes_;
   std::unique_ptr<GrpcTransport> transport_;
   std::unique_ptr<grpc::Server> grpc_server_;
+  std::unique_ptr<ConnectionAcceptor> tls_acceptor_;  // of TCP; null: plaintext
   std::unique_ptr<ConnectionAcceptor> acceptor_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<MetricsServer> metrics_;
   std::unique_ptr<Housekeeper> housekeeper_;
+  std::unique_ptr<Housekeeper> file_watcher_;  // apart, since a file system may hang
   bool stopped_ = false;
   SteadyClock::time_point drain_began_;
 
   // The housekeeper's.
   std::optional<MemoryTrimmer> trimmer_;
   SteadyClock::time_point next_trim_;
+
+  SteadyClock::time_point next_look_;  // the file watcher's
 };
 
 absl::Status ServerImpl::Start() {
@@ -221,6 +230,9 @@ absl::Status ServerImpl::Start() {
   if (absl::Status status = StartGrpc(); !status.ok()) return status;
   trimmer_.emplace(ResidentBytes());
   housekeeper_ = std::make_unique<Housekeeper>([this](SteadyClock::time_point now) { Tick(now); });
+  if (options_.certificates != nullptr || options_.tokens != nullptr) {
+    file_watcher_ = std::make_unique<Housekeeper>([this](SteadyClock::time_point now) { LookAtFiles(now); });
+  }
   return absl::OkStatus();
 }
 
@@ -244,14 +256,18 @@ absl::Status ServerImpl::StartGrpc() {
   transport_ = GrpcTransport::Create(TransportOptionsFrom(options_), builder);
   acceptor_ = builder.experimental().AddExternalConnectionAcceptor(ExternalConnections::FROM_FD,
                                                                    grpc::InsecureServerCredentials());
+  if (options_.certificates != nullptr) {
+    tls_acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+        ExternalConnections::FROM_FD, TlsCredentials(options_.certificates->value()));
+  }
   grpc_server_ = builder.BuildAndStart();
   if (grpc_server_ == nullptr) return absl::InternalError("gRPC did not start; its log says why");
   transport_->Start(*grpc_server_, *service_);
-  listener_->Start(options_.max_connections, [this](int listener_fd, int fd, bool /*is_tcp*/) {
+  listener_->Start(options_.max_connections, [this](int listener_fd, int fd, bool is_tcp) {
     ConnectionAcceptor::NewConnectionParameters connection;
     connection.listener_fd = listener_fd;
     connection.fd = fd;
-    acceptor_->HandleNewConnection(&connection);
+    (is_tcp && tls_acceptor_ != nullptr ? tls_acceptor_ : acceptor_)->HandleNewConnection(&connection);
   });
   return absl::OkStatus();
 }
@@ -260,6 +276,13 @@ void ServerImpl::Tick(SteadyClock::time_point now) {
   service_->Tick(now);
   transport_->Tick(now);
   MaybeTrim(now);
+}
+
+void ServerImpl::LookAtFiles(SteadyClock::time_point now) {
+  if (now < next_look_) return;
+  next_look_ = now + kLookInterval;
+  if (options_.certificates != nullptr) options_.certificates->Check();
+  if (options_.tokens != nullptr) options_.tokens->Check();
 }
 
 void ServerImpl::MaybeTrim(SteadyClock::time_point now) {

@@ -1,5 +1,7 @@
 #include "server/net/listen_address.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -36,6 +38,15 @@ absl::StatusOr<ListenAddress> ParseUnix(absl::string_view text, absl::string_vie
 }
 
 }  // namespace
+
+bool ListenAddress::is_loopback() const {
+  if (!is_tcp()) return false;
+  if (host == "localhost") return true;
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  in6_addr v6{};
+  return inet_pton(AF_INET6, host.c_str(), &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
 
 std::string ListenAddress::ToString() const {
   if (!is_tcp()) return absl::StrCat("unix:", path);

@@ -15,6 +15,8 @@ struct ListenAddress {
   std::string path;  // of the Unix socket; empty for TCP
 
   bool is_tcp() const { return path.empty(); }
+  // Is it TCP that no other machine can reach: 127.0.0.0/8, ::1 or localhost, as it is written?
+  bool is_loopback() const;
 
   // As it was written: "127.0.0.1:50051", "[::1]:50051", "unix:/run/kldiv.sock".
   std::string ToString() const;

@@ -17,8 +17,8 @@ namespace {
 // Evaluate and EvaluateBatch: admitted or shed whole, computed here or by the lanes, one answer.
 class EvaluateCall final : public UnaryCall {
  public:
-  EvaluateCall(ServiceContext& context, Call& call, Ticket ticket)
-      : UnaryCall(context, call, std::move(ticket)), is_batch_(call.method() == Method::kEvaluateBatch) {}
+  EvaluateCall(ServiceContext& context, Call& call, Pass pass)
+      : UnaryCall(context, call, std::move(pass)), is_batch_(call.method() == Method::kEvaluateBatch) {}
 
   void OnDone() override {
     work_ticket_.reset();
@@ -107,8 +107,7 @@ void EvaluateCall::End(const absl::Status& status) {
 
 void EvaluateCall::Enqueue() {
   WatchCancel();
-  auto task =
-      std::make_unique<PairsTask>(*this, evaluation_.valid_pairs(), ReadGrants::ClientName(call_.peer()));
+  auto task = std::make_unique<PairsTask>(*this, evaluation_.valid_pairs(), ClientName());
   evaluation_.FillTask(*task);
   task_.store(task.get());
   if (cancelled()) task->Cancel();
@@ -141,8 +140,8 @@ void EvaluateCall::FinishWithAnswer(const PairTally& tally) {
 
 }  // namespace
 
-std::unique_ptr<CallHandler> StartEvaluateCall(ServiceContext& context, Call& call, Ticket ticket) {
-  auto handler = std::make_unique<EvaluateCall>(context, call, std::move(ticket));
+std::unique_ptr<CallHandler> StartEvaluateCall(ServiceContext& context, Call& call, Pass pass) {
+  auto handler = std::make_unique<EvaluateCall>(context, call, std::move(pass));
   handler->Start();
   return handler;
 }

@@ -1,6 +1,7 @@
 #include "server/rpc/grpc_call.h"
 
 #include <grpc/byte_buffer.h>
+#include <grpc/grpc_security.h>
 #include <grpc/slice.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/log.h>
@@ -153,6 +154,20 @@ std::string GrpcCall::peer() const {
   std::string text(peer);
   gpr_free(peer);
   return text;
+}
+
+std::string GrpcCall::certificate_name() const {
+  grpc_auth_context* const context = grpc_call_auth_context(call_);
+  std::string name;
+  for (const char* const property : {GRPC_X509_SAN_PROPERTY_NAME, GRPC_X509_CN_PROPERTY_NAME}) {
+    grpc_auth_property_iterator values = grpc_auth_context_find_properties_by_name(context, property);
+    const grpc_auth_property* const value = grpc_auth_property_iterator_next(&values);
+    if (value == nullptr) continue;
+    name.assign(value->value, value->value_length);
+    break;
+  }
+  grpc_auth_context_release(context);
+  return name;
 }
 
 std::string_view GrpcCall::header(std::string_view name) const {

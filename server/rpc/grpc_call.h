@@ -67,6 +67,7 @@ class GrpcCall final : public Call {
   Method method() const override { return method_; }
   std::string_view path() const override;
   std::string peer() const override;
+  std::string certificate_name() const override;
   std::string_view header(std::string_view name) const override;
   std::chrono::steady_clock::time_point deadline() const override;
   std::chrono::steady_clock::time_point started_at() const override { return started_at_; }

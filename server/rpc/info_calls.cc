@@ -15,8 +15,8 @@ namespace {
 
 class ServerInfoCall final : public UnaryCall {
  public:
-  ServerInfoCall(ServiceContext& context, Call& call, Ticket ticket, const std::string& server_info)
-      : UnaryCall(context, call, std::move(ticket)), server_info_(server_info) {}
+  ServerInfoCall(ServiceContext& context, Call& call, Pass pass, const std::string& server_info)
+      : UnaryCall(context, call, std::move(pass)), server_info_(server_info) {}
 
   void OnDone() override {
     Count(context_.counters.calls_ended);
@@ -38,8 +38,8 @@ class ServerInfoCall final : public UnaryCall {
 
 class HealthCheckCall final : public UnaryCall {
  public:
-  HealthCheckCall(ServiceContext& context, Call& call, Ticket ticket)
-      : UnaryCall(context, call, std::move(ticket), ReaderKind::kProbe) {}
+  HealthCheckCall(ServiceContext& context, Call& call, Pass pass)
+      : UnaryCall(context, call, std::move(pass), ReaderKind::kProbe) {}
 
  private:
   void Serve(Message message) override {
@@ -98,15 +98,15 @@ std::string EncodeServerInfo(const ServiceOptions& options) {
   return std::move(parts.owned);
 }
 
-std::unique_ptr<CallHandler> StartServerInfoCall(ServiceContext& context, Call& call, Ticket ticket,
+std::unique_ptr<CallHandler> StartServerInfoCall(ServiceContext& context, Call& call, Pass pass,
                                                  const std::string& server_info) {
-  auto handler = std::make_unique<ServerInfoCall>(context, call, std::move(ticket), server_info);
+  auto handler = std::make_unique<ServerInfoCall>(context, call, std::move(pass), server_info);
   handler->Start();
   return handler;
 }
 
-std::unique_ptr<CallHandler> StartHealthCheckCall(ServiceContext& context, Call& call, Ticket ticket) {
-  auto handler = std::make_unique<HealthCheckCall>(context, call, std::move(ticket));
+std::unique_ptr<CallHandler> StartHealthCheckCall(ServiceContext& context, Call& call, Pass pass) {
+  auto handler = std::make_unique<HealthCheckCall>(context, call, std::move(pass));
   handler->Start();
   return handler;
 }

@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "server/batching/admission.h"
+#include "server/rpc/caller.h"
 #include "server/rpc/service_context.h"
 #include "server/rpc/transport.h"
 
@@ -15,9 +15,9 @@ std::string EncodeServerInfo(const ServiceOptions& options);
 
 // Handlers of GetServerInfo and of grpc.health.v1's Check. They start at once; `server_info` outlives the
 // call.
-std::unique_ptr<CallHandler> StartServerInfoCall(ServiceContext& context, Call& call, Ticket ticket,
+std::unique_ptr<CallHandler> StartServerInfoCall(ServiceContext& context, Call& call, Pass pass,
                                                  const std::string& server_info);
-std::unique_ptr<CallHandler> StartHealthCheckCall(ServiceContext& context, Call& call, Ticket ticket);
+std::unique_ptr<CallHandler> StartHealthCheckCall(ServiceContext& context, Call& call, Pass pass);
 
 }  // namespace kldiv::server
 

@@ -4,10 +4,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/base/mutex.h"
+#include "server/rpc/caller.h"
 #include "server/rpc/read_grants.h"
 #include "server/rpc/transport.h"
 
@@ -19,9 +22,13 @@ namespace kldiv::server {
 // they may call Call's functions and take locks that are never held while the gate is called, nothing else.
 class GateReader : public ReadGrants::Reader {
  public:
-  GateReader(Call& call, ReaderKind kind) : Reader(kind), call_(call) {}
+  // `token`: that the call has shown; may be null.
+  GateReader(Call& call, ReaderKind kind, std::shared_ptr<const Token> token)
+      : Reader(kind), call_(call), token_(std::move(token)) {}
 
   std::string Connection() const override { return call_.peer(); }
+  std::string ClientName() const override { return server::ClientName(call_, token_.get()); }
+  const Token* token() const { return token_.get(); }
 
   // Its time is up, for the n-th time. Only while its read is under way.
   virtual void OnReadLate(int strikes) = 0;
@@ -41,6 +48,7 @@ class GateReader : public ReadGrants::Reader {
   }
 
   Call& call_;
+  const std::shared_ptr<const Token> token_;
   std::atomic<bool> reading_ = false;
 };
 

@@ -17,10 +17,6 @@ bool NamesOneConnection(const std::string& connection) { return connection.start
 
 }  // namespace
 
-std::string ReadGrants::ClientName(const std::string& connection) {
-  return NamesOneConnection(connection) ? connection.substr(0, connection.rfind(':')) : connection;
-}
-
 void ReadGrants::Queue::Append(Reader& reader) {
   reader.previous_ = last;
   reader.next_ = nullptr;
@@ -82,9 +78,9 @@ void ReadGrants::Park(Reader& reader) {
   assert(reader.state_ == Reader::State::kIdle);
   IdentifyHolders();
   Identify(reader);
-  reader.group_ = reader.is_stream()                                  ? Group::kStream
-                  : LastSize(reader.connection_) > kSmallMessageBytes ? Group::kLarge
-                                                                      : Group::kSmall;
+  reader.group_ = reader.is_stream()                                    ? Group::kStream
+                  : LastSize(ConnectionOf(reader)) > kSmallMessageBytes ? Group::kLarge
+                                                                        : Group::kSmall;
   reader.state_ = Reader::State::kParked;
   const auto group = static_cast<size_t>(reader.group_);
   Client& client = *reader.client_;
@@ -171,7 +167,7 @@ std::vector<ReadGrants::Reader*> ReadGrants::ForgetParkedCalls() {
 }
 
 int ReadGrants::ParkedBySame(Reader& reader) {
-  const auto client = clients_.find(ClientName(ConnectionOf(reader)));
+  const auto client = clients_.find(ClientNameOf(reader));
   return client == clients_.end() ? 0 : client->second.parked;
 }
 
@@ -201,7 +197,7 @@ bool ReadGrants::SomebodyCouldUse(const Reader& holder) const {
 
 void ReadGrants::Identify(Reader& reader) {
   if (reader.client_ != nullptr) return;
-  const std::string name = ClientName(ConnectionOf(reader));
+  const std::string& name = ClientNameOf(reader);
   const auto [entry, is_new] = clients_.try_emplace(name);
   if (is_new) entry->second.name = name;
   reader.client_ = &entry->second;
@@ -226,6 +222,11 @@ void ReadGrants::DropIfUnused(Client& client) {
 const std::string& ReadGrants::ConnectionOf(Reader& reader) {
   if (reader.connection_.empty()) reader.connection_ = reader.Connection();
   return reader.connection_;
+}
+
+const std::string& ReadGrants::ClientNameOf(Reader& reader) {
+  if (reader.client_name_.empty()) reader.client_name_ = reader.ClientName();
+  return reader.client_name_;
 }
 
 void ReadGrants::NoteSize(Reader& reader, int64_t bytes) {

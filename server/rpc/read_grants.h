@@ -20,10 +20,10 @@ enum class ReaderKind : uint8_t {
 // Who may read a message now. gRPC tells no size before the body is read and buffers all of it, so every read
 // under way may cost a message of the largest size: the number of grants bounds what that adds up to.
 //
-// A client is a peer address without its port. It holds at most half of the grants, but may always hold one.
-// Those who wait are served in this order, clients taking turns within each group: connections that are new
-// or whose last message was small; connections whose last message was large; streams. Streams hold at most
-// half of the grants together, and leave their client one for its other calls where its share allows.
+// A client is who its readers say they belong to. It holds at most half of the grants, but may always hold
+// one. Those who wait are served in this order, clients taking turns within each group: connections that are
+// new or whose last message was small; connections whose last message was large; streams. Streams hold at
+// most half of the grants together, and leave their client one for its other calls where its share allows.
 //
 // A probe of health is a call like any other, except that a drain does not turn it away.
 //
@@ -38,9 +38,6 @@ class ReadGrants {
   struct Client;
 
  public:
-  // The client's name: its address without a port; "unix:" is one client.
-  static std::string ClientName(const std::string& connection);
-
   // Somebody who wants to read, again and again if need be. Outlives its parking and its holding.
   class Reader {
    public:
@@ -51,6 +48,8 @@ class ReadGrants {
 
     // "ipv4:10.0.0.1:5000", "unix:". Any thread.
     virtual std::string Connection() const = 0;
+    // The name of its client. Any thread.
+    virtual std::string ClientName() const = 0;
 
    private:
     friend class ReadGrants;
@@ -64,6 +63,7 @@ class ReadGrants {
     int strikes_ = 0;              // how often it has been timed out since its grant
     TimePoint since_;              // its grant
     std::string connection_;       // empty until it was needed
+    std::string client_name_;      // likewise
     Client* client_ = nullptr;     // null until it was needed; only while parked or holding
     Reader* previous_ = nullptr;   // among the holders, or in its client's queue
     Reader* next_ = nullptr;
@@ -145,6 +145,7 @@ class ReadGrants {
   void IdentifyHolders();
   void DropIfUnused(Client& client);
   const std::string& ConnectionOf(Reader& reader);
+  const std::string& ClientNameOf(Reader& reader);
 
   const int total_;
   const int share_;           // of one client

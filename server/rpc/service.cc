@@ -16,6 +16,9 @@
 namespace kldiv::server {
 namespace {
 
+// A stream whose token is gone has this long to answer what it accepted.
+constexpr std::chrono::milliseconds kTokenCheckInterval{500};
+
 bool IsHealth(Method method) { return method == Method::kHealthCheck || method == Method::kHealthWatch; }
 
 // A call that was answered at its headers.
@@ -42,33 +45,42 @@ class EvaluationServiceImpl final : public EvaluationService {
   ReadGrants::Usage read_grants() const override { return context_.gate.usage(); }
 
  private:
-  absl::StatusOr<Ticket> LetIn(Call& call);
+  absl::StatusOr<Pass> LetIn(Call& call);
+  void EndStreamsWithoutToken(Clock::time_point now);
   absl::Status ShedByLastMessage(const Call& call);
-  std::unique_ptr<CallHandler> StartCall(Call& call, Ticket ticket);
+  std::unique_ptr<CallHandler> StartCall(Call& call, Pass pass);
 
   const std::string server_info_;
   std::atomic<Clock::time_point> last_call_ = Clock::now();
+  Clock::time_point next_token_check_;  // the housekeeper's
   ServiceContext context_;
 };
 
 std::unique_ptr<CallHandler> EvaluationServiceImpl::OnCall(Call& call) {
   if (!IsHealth(call.method())) last_call_.store(call.started_at(), std::memory_order_relaxed);
-  absl::StatusOr<Ticket> ticket = LetIn(call);
-  if (ticket.ok()) return StartCall(call, *std::move(ticket));
-  if (absl::IsResourceExhausted(ticket.status())) {
+  absl::StatusOr<Pass> pass = LetIn(call);
+  if (pass.ok()) return StartCall(call, *std::move(pass));
+  if (absl::IsResourceExhausted(pass.status())) {
     Count(context_.counters.shed_calls);
-    call.Finish(ticket.status(), RetryAfter());
+    call.Finish(pass.status(), RetryAfter());
   } else {
-    call.Finish(ticket.status());
+    call.Finish(pass.status());
   }
   return std::make_unique<EndedCall>();
 }
 
-// Decides by the headers alone; a ticket is the call's own charge.
-absl::StatusOr<Ticket> EvaluationServiceImpl::LetIn(Call& call) {
+// Decides by the headers alone.
+absl::StatusOr<Pass> EvaluationServiceImpl::LetIn(Call& call) {
   const Method method = call.method();
+  std::shared_ptr<const Token> token;
+  if (context_.options.tokens != nullptr && !IsHealth(method)) {
+    token = FindToken(context_.options.tokens->Get(), BearerToken(call.header("authorization")));
+    if (token == nullptr) {
+      Count(context_.counters.unauthenticated_calls);
+      return NoValidToken();
+    }
+  }
   if (method == Method::kUnknown) return UnknownMethod(call.path());
-  // Who authenticates calls does it here, before anything of them is read; health needs none.
   if (!IsHealth(method) && context_.refusing()) {
     Count(context_.counters.refused_calls);
     return Draining();
@@ -76,7 +88,9 @@ absl::StatusOr<Ticket> EvaluationServiceImpl::LetIn(Call& call) {
   if (method == Method::kEvaluate || method == Method::kEvaluateBatch) {
     if (absl::Status shed = ShedByLastMessage(call); !shed.ok()) return shed;
   }
-  return context_.admission.AdmitSmall(kCallBytes);
+  absl::StatusOr<Ticket> ticket = context_.admission.AdmitSmall(kCallBytes);
+  if (!ticket.ok()) return ticket.status();
+  return Pass{*std::move(ticket), std::move(token)};
 }
 
 // A connection whose last message was large will send another one: when that would not fit it need not come.
@@ -91,20 +105,20 @@ absl::Status EvaluationServiceImpl::ShedByLastMessage(const Call& call) {
   return QueueFull(held, admission.max_bytes(), expected);
 }
 
-std::unique_ptr<CallHandler> EvaluationServiceImpl::StartCall(Call& call, Ticket ticket) {
+std::unique_ptr<CallHandler> EvaluationServiceImpl::StartCall(Call& call, Pass pass) {
   if (!IsHealth(call.method())) Count(context_.counters.calls_started);
   switch (call.method()) {
     case Method::kEvaluate:
     case Method::kEvaluateBatch:
-      return StartEvaluateCall(context_, call, std::move(ticket));
+      return StartEvaluateCall(context_, call, std::move(pass));
     case Method::kEvaluateStream:
-      return StartStreamCall(context_, call, std::move(ticket));
+      return StartStreamCall(context_, call, std::move(pass));
     case Method::kGetServerInfo:
-      return StartServerInfoCall(context_, call, std::move(ticket), server_info_);
+      return StartServerInfoCall(context_, call, std::move(pass), server_info_);
     case Method::kHealthCheck:
-      return StartHealthCheckCall(context_, call, std::move(ticket));
+      return StartHealthCheckCall(context_, call, std::move(pass));
     case Method::kHealthWatch:
-      return StartWatchCall(context_, call, std::move(ticket));
+      return StartWatchCall(context_, call, std::move(pass));
     case Method::kUnknown:
       break;
   }
@@ -134,6 +148,17 @@ void EvaluationServiceImpl::Tick(Clock::time_point now) {
   for (const auto& [stream, reads] : context_.late_streams) stream->EndIdle(reads);
   context_.late_streams.clear();
   context_.waiting_streams.Feed();
+  EndStreamsWithoutToken(now);
+}
+
+// Those whose token has been taken out of the file.
+void EvaluationServiceImpl::EndStreamsWithoutToken(Clock::time_point now) {
+  if (context_.options.tokens == nullptr || now < next_token_check_) return;
+  next_token_check_ = now + kTokenCheckInterval;
+  const std::shared_ptr<const TokenSet> tokens = context_.options.tokens->Get();
+  for (const auto& stream : context_.streams.All()) {
+    if (!tokens->Has(*stream->token())) stream->Revoke(NoValidToken());
+  }
 }
 
 }  // namespace

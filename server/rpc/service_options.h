@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "server/security/tokens.h"
+
 namespace kldiv::server {
 
 // What the service is told by the server's flags and its hardware. Validated by who fills it in.
@@ -19,6 +21,9 @@ struct ServiceOptions {
   std::chrono::milliseconds read_timeout{30'000};
 
   int inline_tiles = 4;  // a message of at most this many tiles is computed where it was received; 0: none is
+
+  // Calls other than those of health need one of these; null: they need none. Outlives the service.
+  const Replaceable<TokenSet>* tokens = nullptr;
 
   // For GetServerInfo.
   std::string version;

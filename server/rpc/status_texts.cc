@@ -20,6 +20,11 @@ absl::Status UnknownMethod(std::string_view path) {
       absl::StrCat("unknown method ", View(path.substr(0, kShown)), path.size() > kShown ? "..." : ""));
 }
 
+absl::Status NoValidToken() {
+  // One text for all of them: it must not help to guess.
+  return absl::UnauthenticatedError("a valid token is needed, as metadata authorization: Bearer TOKEN");
+}
+
 absl::Status Draining() { return absl::UnavailableError("draining"); }
 
 absl::Status ShuttingDown() { return absl::UnavailableError("shutting down"); }

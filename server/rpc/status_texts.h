@@ -11,6 +11,7 @@
 namespace kldiv::server {
 
 absl::Status UnknownMethod(std::string_view path);                     // UNIMPLEMENTED
+absl::Status NoValidToken();                                           // UNAUTHENTICATED
 absl::Status Draining();                                               // UNAVAILABLE
 absl::Status ShuttingDown();                                           // UNAVAILABLE
 absl::Status IdleStream(std::chrono::milliseconds read_timeout);       // UNAVAILABLE

@@ -23,8 +23,8 @@ class StreamCall final : public CallHandler {
 
 }  // namespace
 
-std::unique_ptr<CallHandler> StartStreamCall(ServiceContext& context, Call& call, Ticket ticket) {
-  auto state = std::make_shared<StreamState>(context, call, std::move(ticket));
+std::unique_ptr<CallHandler> StartStreamCall(ServiceContext& context, Call& call, Pass pass) {
+  auto state = std::make_shared<StreamState>(context, call, std::move(pass));
   auto handler = std::make_unique<StreamCall>(state);
   state->Start();
   return handler;

@@ -3,14 +3,14 @@
 
 #include <memory>
 
-#include "server/batching/admission.h"
+#include "server/rpc/caller.h"
 #include "server/rpc/service_context.h"
 #include "server/rpc/transport.h"
 
 namespace kldiv::server {
 
-// The handler of a call of EvaluateStream that has been let in with `ticket`. Starts it.
-std::unique_ptr<CallHandler> StartStreamCall(ServiceContext& context, Call& call, Ticket ticket);
+// The handler of a call of EvaluateStream that has been let in with `pass`. Starts it.
+std::unique_ptr<CallHandler> StartStreamCall(ServiceContext& context, Call& call, Pass pass);
 
 }  // namespace kldiv::server
 

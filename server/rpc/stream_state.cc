@@ -29,12 +29,12 @@ class StreamState::PairTask final : public Task {
   const std::shared_ptr<StreamState> stream_;
 };
 
-StreamState::StreamState(ServiceContext& context, Call& call, Ticket ticket)
-    : GateReader(call, ReaderKind::kStream),
+StreamState::StreamState(ServiceContext& context, Call& call, Pass pass)
+    : GateReader(call, ReaderKind::kStream, std::move(pass.token)),
       context_(context),
       call_(call),
       deadline_(call.deadline()),
-      ticket_(std::move(ticket)) {}
+      ticket_(std::move(pass.ticket)) {}
 
 template <class Change>
 void StreamState::Update(Change change) {
@@ -166,7 +166,7 @@ void StreamState::Accept(Ticket ticket) {
 }
 
 void StreamState::Enqueue(std::unique_ptr<Evaluation> evaluation, Ticket ticket) {
-  if (flow_.empty()) flow_ = ReadGrants::ClientName(call_.peer());
+  if (flow_.empty()) flow_ = ClientName();
   Evaluation& pair = *evaluation;
   auto task = std::make_unique<PairTask>(shared_from_this(), std::move(evaluation), std::move(ticket));
   pair.FillTask(*task);
@@ -214,6 +214,14 @@ void StreamState::OnDone() {
 
 void StreamState::End(const absl::Status& status) {
   Update([&]() KLDIV_REQUIRES(mu_) { BeginEnd(status); });
+}
+
+void StreamState::Revoke(const absl::Status& status) {
+  Update([&]() KLDIV_REQUIRES(mu_) {
+    if (finished_) return;
+    BeginEnd(status);
+    if (std::exchange(revoked_, true)) call_.Abort(status);
+  });
 }
 
 void StreamState::EndIdle(uint32_t reads) {

@@ -34,8 +34,7 @@ class StreamState final : public GateReader,
                           public BudgetQueue::Waiter,
                           public std::enable_shared_from_this<StreamState> {
  public:
-  // `ticket` is the call's own charge.
-  StreamState(ServiceContext& context, Call& call, Ticket ticket);
+  StreamState(ServiceContext& context, Call& call, Pass pass);
 
   // The call's events, on its polling thread.
   void Start();
@@ -46,6 +45,9 @@ class StreamState final : public GateReader,
 
   // Stops reading, and ends with `status` when everything accepted is answered. Any thread.
   void End(const absl::Status& status);
+  // What let it in no longer does: stops reading and ends with `status`, the first time when everything
+  // accepted is answered, the second time at once. Any thread.
+  void Revoke(const absl::Status& status);
   // Gives way to others, if the read that was late is still the `reads`-th. Any thread.
   void EndIdle(uint32_t reads);
 
@@ -110,6 +112,7 @@ class StreamState final : public GateReader,
   std::optional<Ticket> writing_ KLDIV_GUARDED_BY(mu_);  // of the result that is being written
   bool ending_ KLDIV_GUARDED_BY(mu_) = false;            // nothing more is read
   bool cancelled_ KLDIV_GUARDED_BY(mu_) = false;         // nothing more is written either
+  bool revoked_ KLDIV_GUARDED_BY(mu_) = false;
   bool finished_ KLDIV_GUARDED_BY(mu_) = false;
   absl::Status end_ KLDIV_GUARDED_BY(mu_);
   std::optional<Ticket> ticket_;  // the polling thread's

@@ -97,6 +97,9 @@ class Call {
   virtual std::string_view path() const = 0;
   // "ipv4:10.0.0.1:5000", "ipv6:%5B::1%5D:5000", "unix:". Costs an allocation: only where it is needed.
   virtual std::string peer() const = 0;
+  // The name in the certificate that the client has proven to be its own: the first of its alternative names,
+  // else its common name; empty when it has shown none. Costs an allocation: only where it is needed.
+  virtual std::string certificate_name() const = 0;
   // Value of a request header (lower-case name); empty when there is none.
   virtual std::string_view header(std::string_view name) const = 0;
   // When the client gives up; max() when it never does.

@@ -6,13 +6,13 @@
 
 namespace kldiv::server {
 
-UnaryCall::UnaryCall(ServiceContext& context, Call& call, Ticket ticket, ReaderKind kind)
-    : GateReader(call, kind),
+UnaryCall::UnaryCall(ServiceContext& context, Call& call, Pass pass, ReaderKind kind)
+    : GateReader(call, kind, std::move(pass.token)),
       context_(context),
       call_(call),
       kind_(kind),
       deadline_(call.deadline()),
-      ticket_(std::move(ticket)) {}
+      ticket_(std::move(pass.ticket)) {}
 
 void UnaryCall::Start() {
   switch (context_.gate.Ask(*this, call_.started_at())) {

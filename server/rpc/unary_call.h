@@ -17,8 +17,7 @@ namespace kldiv::server {
 // Finishes exactly once: when it is refused while it waits for its read, or else after its message came.
 class UnaryCall : public CallHandler, public GateReader {
  public:
-  // `ticket` is the call's own charge.
-  UnaryCall(ServiceContext& context, Call& call, Ticket ticket, ReaderKind kind = ReaderKind::kCall);
+  UnaryCall(ServiceContext& context, Call& call, Pass pass, ReaderKind kind = ReaderKind::kCall);
 
   // Asks for the message. Right after construction.
   void Start();

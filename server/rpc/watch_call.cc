@@ -23,8 +23,11 @@ class WatchCall final : public CallHandler {
 
 }  // namespace
 
-WatchState::WatchState(ServiceContext& context, Call& call, Ticket ticket)
-    : GateReader(call, ReaderKind::kProbe), context_(context), call_(call), ticket_(std::move(ticket)) {}
+WatchState::WatchState(ServiceContext& context, Call& call, Pass pass)
+    : GateReader(call, ReaderKind::kProbe, std::move(pass.token)),
+      context_(context),
+      call_(call),
+      ticket_(std::move(pass.ticket)) {}
 
 // Makes a change under the lock, then writes what is to be told or finishes the call, when it is time to.
 template <class Change>
@@ -107,8 +110,8 @@ void WatchState::OnReadLate(int strikes) {
   call_.Abort(ReadTimedOut(context_.options.read_timeout));
 }
 
-std::unique_ptr<CallHandler> StartWatchCall(ServiceContext& context, Call& call, Ticket ticket) {
-  auto state = std::make_shared<WatchState>(context, call, std::move(ticket));
+std::unique_ptr<CallHandler> StartWatchCall(ServiceContext& context, Call& call, Pass pass) {
+  auto state = std::make_shared<WatchState>(context, call, std::move(pass));
   auto handler = std::make_unique<WatchCall>(state);
   state->Start();
   return handler;

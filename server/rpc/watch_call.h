@@ -21,7 +21,7 @@ namespace kldiv::server {
 // Thread-safe. Kept alive by its call and by the registry of watchers.
 class WatchState final : public GateReader, public std::enable_shared_from_this<WatchState> {
  public:
-  WatchState(ServiceContext& context, Call& call, Ticket ticket);
+  WatchState(ServiceContext& context, Call& call, Pass pass);
 
   // The call's events, on its polling thread.
   void Start();
@@ -56,8 +56,8 @@ class WatchState final : public GateReader, public std::enable_shared_from_this<
   bool finished_ KLDIV_GUARDED_BY(mu_) = false;
 };
 
-// The handler of a call of Watch that has been let in with `ticket`. Starts it.
-std::unique_ptr<CallHandler> StartWatchCall(ServiceContext& context, Call& call, Ticket ticket);
+// The handler of a call of Watch that has been let in with `pass`. Starts it.
+std::unique_ptr<CallHandler> StartWatchCall(ServiceContext& context, Call& call, Pass pass);
 
 }  // namespace kldiv::server
 

@@ -28,6 +28,14 @@ TEST(ListenAddress, ReadsHostsAndPortsAndWritesThemAgain) {
   }
 }
 
+TEST(ListenAddress, IsLoopbackWhereNoOtherMachineCanReachIt) {
+  for (const char* text : {"127.0.0.1:1", "127.255.0.9:1", "localhost:1", "[::1]:1", "[0:0::1]:1"})
+    EXPECT_TRUE(ParseListenAddress(text)->is_loopback()) << text;
+  for (const char* text : {"0.0.0.0:1", "128.0.0.1:1", "[::]:1", "[::ffff:127.0.0.1]:1",
+                           "127.0.0.1.example.com:1", "localhost.example.com:1", "unix:/localhost"})
+    EXPECT_FALSE(ParseListenAddress(text)->is_loopback()) << text;
+}
+
 TEST(ListenAddress, ReadsPathsOfUnixSockets) {
   const auto address = ParseListenAddress("unix:/run/a:b.sock");
   ASSERT_TRUE(address.ok());

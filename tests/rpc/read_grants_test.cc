@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "server/batching/admission.h"
+#include "server/rpc/caller.h"
 
 namespace kldiv::server {
 namespace {
@@ -28,6 +29,7 @@ class TestReader final : public ReadGrants::Reader {
     ++asked_;
     return connection_;
   }
+  std::string ClientName() const override { return PeerAddress(connection_); }
   int asked() const { return asked_; }
 
  private:

@@ -32,6 +32,7 @@ class NullCall final : public Call {
   Method method() const override { return Method::kEvaluate; }
   std::string_view path() const override { return "/kldiv.v1.KlDivergence/Evaluate"; }
   std::string peer() const override { return "ipv4:127.0.0.1:50000"; }
+  std::string certificate_name() const override { return {}; }
   std::string_view header(std::string_view) const override { return {}; }
   std::chrono::steady_clock::time_point deadline() const override { return deadline_; }
   std::chrono::steady_clock::time_point started_at() const override {

@@ -287,11 +287,6 @@ TEST_F(OptionsTest, RefuseAbilitiesOfLaterVersionsUnlessAtTheirDefaults) {
       {"--cuda_min_batch_elements=1", "--cuda_min_batch_elements=1: this build has no CUDA"},
       {"--max_connection_age=1h", "--max_connection_age=1h: "},
       {"--drain_delay=1s", "--drain_delay=1s: "},
-      {"--tls_cert=a.pem", "--tls_cert=a.pem: this version has no TLS"},
-      {"--tls_key=a.pem", "--tls_key=a.pem: this version has no TLS"},
-      {"--tls_client_ca=a.pem", "--tls_client_ca=a.pem: this version has no TLS"},
-      {"--token_file=t", "--token_file=t: this version has no tokens"},
-      {"--allow_plaintext_tokens", "--allow_plaintext_tokens=true: this version has no tokens"},
       {"--check_config", "--check_config=true: "},
   };
   for (const auto& [argument, message] : table) {
@@ -300,9 +295,7 @@ TEST_F(OptionsTest, RefuseAbilitiesOfLaterVersionsUnlessAtTheirDefaults) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << argument;
     EXPECT_THAT(std::string(status.message()), StartsWith(message)) << argument;
   }
-  EXPECT_TRUE(
-      Options({"--cuda_lanes=3", "--cuda_devices=all", "--drain_delay=0s", "--noallow_plaintext_tokens"})
-          .ok());
+  EXPECT_TRUE(Options({"--cuda_lanes=3", "--cuda_devices=all", "--drain_delay=0s"}).ok());
 }
 
 TEST_F(OptionsTest, AreAllShownUnderAHeading) {

@@ -38,6 +38,7 @@ class FakeTransport {
 
   struct CallOptions {
     std::string peer = "ipv4:10.0.0.1:5000";
+    std::string certificate_name;
     std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
     std::string path = "/kldiv.v1.KlDivergence/Evaluate";
     std::map<std::string, std::string, std::less<>> headers;
@@ -106,6 +107,7 @@ class FakeCall final : public server::Call, public std::enable_shared_from_this<
   server::Method method() const override { return method_; }
   std::string_view path() const override { return options_.path; }
   std::string peer() const override;
+  std::string certificate_name() const override { return options_.certificate_name; }
   std::string_view header(std::string_view name) const override;
   std::chrono::steady_clock::time_point deadline() const override { return options_.deadline; }
   std::chrono::steady_clock::time_point started_at() const override { return started_at_; }

@@ -25,6 +25,8 @@ RESTRICTED = (
      "only the transport, the server's wiring and the client know gRPC"),
     (re.compile(r"cuda|cub/|thrust/|nv[mt]"), ("server/cuda/", "tests/cuda"),
      "only server/cuda knows the CUDA runtime"),
+    (re.compile(r"openssl/"), ("server/security/", "tests/security/"),
+     "only server/security knows OpenSSL"),
     (re.compile(r"hwy/"), ("server/lanes/cpu_kernel", "tests/lanes/"),
      "only the CPU kernel knows SIMD"),
     (re.compile(r"prometheus/|spdlog/"),
