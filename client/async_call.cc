@@ -42,6 +42,7 @@ void AsyncCall::StartCall(Step step, const grpc::internal::RpcMethod& method, co
   step_ = step;
   grpc::ClientContext& context = context_.emplace();
   context.set_deadline(deadline_);
+  Connection::Authorize(connection_.Authorization(), context);
   reader_.reset(grpc::internal::ClientAsyncResponseReaderHelper::Create<grpc::ByteBuffer>(
       connection_.channel(), &connection_.completion_thread().queue(), method, &context,
       ToByteBuffer(message, memory_)));

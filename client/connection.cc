@@ -1,9 +1,7 @@
 #include "client/connection.h"
 
-#include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/impl/client_unary_call.h>
-#include <grpcpp/security/credentials.h>
 
 #include <climits>
 #include <string>
@@ -28,14 +26,6 @@ constexpr int kMaxReconnectMs = 1'000;
 // gRPC's own is 30 s. It looks a name up when a connection to one of its servers ends.
 constexpr int kMinTimeBetweenResolutionsMs = 1'000;
 constexpr std::chrono::milliseconds kAttention{100};  // A client that goes may have to wait so long.
-
-bool IsLocal(std::string_view server) {
-  for (const std::string_view prefix :
-       {"unix:", "127.", "localhost:", "[::1]:", "ipv4:127.", "ipv6:[::1]:"}) {
-    if (server.starts_with(prefix)) return true;
-  }
-  return false;
-}
 
 grpc::ChannelArguments ChannelArguments(const ClientOptions& options) {
   grpc::ChannelArguments arguments;
@@ -72,14 +62,25 @@ absl::StatusOr<std::shared_ptr<Connection>> Connection::Create(ClientOptions opt
     return absl::InvalidArgumentError(absl::StrCat(
         "ClientOptions.default_timeout is ", options.default_timeout.count(), " ns, expected more than 0"));
   }
-  std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
-      options.server, grpc::InsecureChannelCredentials(), ChannelArguments(options));
-  return std::make_shared<Connection>(std::move(options), std::move(channel));
+  const absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> credentials =
+      MakeChannelCredentials(options);
+  if (!credentials.ok()) return credentials.status();
+  std::unique_ptr<TokenFile> token;
+  if (!options.token_file.empty()) {
+    absl::StatusOr<std::unique_ptr<TokenFile>> opened = TokenFile::Open(options.token_file);
+    if (!opened.ok()) return opened.status();
+    token = *std::move(opened);
+  }
+  std::shared_ptr<grpc::Channel> channel =
+      grpc::CreateCustomChannel(options.server, *credentials, ChannelArguments(options));
+  return std::make_shared<Connection>(std::move(options), std::move(channel), std::move(token));
 }
 
-Connection::Connection(ClientOptions options, std::shared_ptr<grpc::Channel> channel)
+Connection::Connection(ClientOptions options, std::shared_ptr<grpc::Channel> channel,
+                       std::unique_ptr<TokenFile> token)
     : options_(std::move(options)),
       channel_(std::move(channel)),
+      token_(std::move(token)),
       evaluate_("/kldiv.v1.KlDivergence/Evaluate", RpcMethod::NORMAL_RPC, channel_),
       evaluate_batch_("/kldiv.v1.KlDivergence/EvaluateBatch", RpcMethod::NORMAL_RPC, channel_),
       evaluate_stream_("/kldiv.v1.KlDivergence/EvaluateStream", RpcMethod::BIDI_STREAMING, channel_),
@@ -104,6 +105,7 @@ absl::Status Connection::Call(const RpcMethod& method, const wire::Parts& reques
     const grpc::ByteBuffer message = ToByteBuffer(request, memory);
     grpc::ClientContext context;
     context.set_deadline(deadline);
+    Authorize(Authorization(), context);
     status = FromGrpcStatus(grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
                                 channel_.get(), method, &context, message, &response),
                             context);

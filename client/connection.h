@@ -2,6 +2,7 @@
 #define KLDIV_CLIENT_CONNECTION_H_
 
 #include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 #include <grpcpp/impl/rpc_method.h>
 #include <grpcpp/support/byte_buffer.h>
 
@@ -13,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/completion_thread.h"
+#include "client/credentials.h"
 #include "client/include/kldiv/client.h"
 #include "client/lent_memory.h"
 #include "proto/wire/encode.h"
@@ -30,10 +32,11 @@ inline constexpr int64_t kAlwaysAllowedBytes = int64_t{1} << 20;
 // Client and its streams.
 class Connection {
  public:
-  // INVALID_ARGUMENT when an option is not valid.
+  // INVALID_ARGUMENT when an option is not valid, FAILED_PRECONDITION when a file that it names is not.
   static absl::StatusOr<std::shared_ptr<Connection>> Create(ClientOptions options);
 
-  Connection(ClientOptions options, std::shared_ptr<grpc::Channel> channel);
+  // `token` may be null.
+  Connection(ClientOptions options, std::shared_ptr<grpc::Channel> channel, std::unique_ptr<TokenFile> token);
 
   const ClientOptions& options() const { return options_; }
   grpc::Channel* channel() const { return channel_.get(); }
@@ -45,6 +48,13 @@ class Connection {
 
   // The time a call may take. INVALID_ARGUMENT when its option is not positive.
   absl::StatusOr<std::chrono::nanoseconds> Timeout(const CallOptions& call) const;
+
+  // The token as it is now, as a header's value; empty: there is none.
+  std::string Authorization() const { return token_ == nullptr ? std::string() : token_->Authorization(); }
+  // Adds it to a call that has not begun.
+  static void Authorize(const std::string& authorization, grpc::ClientContext& context) {
+    if (!authorization.empty()) context.AddMetadata("authorization", authorization);
+  }
 
   // A unary call, waiting for its answer and for the memory that it has borrowed.
   absl::Status Call(const grpc::internal::RpcMethod& method, const wire::Parts& request, Deadline deadline,
@@ -87,6 +97,7 @@ class Connection {
 
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<TokenFile> token_;
   const grpc::internal::RpcMethod evaluate_;
   const grpc::internal::RpcMethod evaluate_batch_;
   const grpc::internal::RpcMethod evaluate_stream_;

@@ -61,8 +61,10 @@ class GrpcStream : public Stream {
   void Drain(const std::shared_ptr<Session>& session);
   // Takes a session from the stream that has been read to its end. The caller holds read_mu_.
   void Retire(Session& session);
-  // What becomes of the stream after a session. The caller holds mu_.
-  void GoOnAfter(absl::Status status);
+  // What becomes of the stream after a session that ended so. The caller holds mu_.
+  void GoOnAfter(absl::Status status, bool may_retry);
+  // Whether another session may fare better.
+  bool MayRetry(const Session& session, const absl::Status& status) const;
   bool IsCurrent(const std::shared_ptr<Session>& session) const;
 
   // Has unanswered pairs sent on a new session after the pause, by a thread of its own: sending waits for
@@ -227,14 +229,22 @@ void GrpcStream::Drain(const std::shared_ptr<Session>& session) {
 void GrpcStream::Retire(Session& session) {
   absl::Status status = session.Finish();
   connection_->CallEnded(status);
+  const bool may_retry = MayRetry(session, status);
   const std::lock_guard lock(mu_);
   session_ = nullptr;
   said_writes_done_ = false;
-  if (!end_.has_value()) GoOnAfter(std::move(status));
+  if (!end_.has_value()) GoOnAfter(std::move(status), may_retry);
   changed_.notify_all();
 }
 
-void GrpcStream::GoOnAfter(absl::Status status) {
+bool GrpcStream::MayRetry(const Session& session, const absl::Status& status) const {
+  if (!connection_->options().retry) return false;
+  // The token was replaced while the session lasted.
+  if (absl::IsUnauthenticated(status)) return connection_->Authorization() != session.authorization();
+  return IsRetryable(status);
+}
+
+void GrpcStream::GoOnAfter(absl::Status status, bool may_retry) {
   const bool complete = writes_done_ && unanswered_.empty();
   if (status.ok()) {
     end_ = complete ? absl::OkStatus()
@@ -243,7 +253,7 @@ void GrpcStream::GoOnAfter(absl::Status status) {
     return;
   }
   const bool idle = IsIdleEnd(status);
-  if (!idle && !(connection_->options().retry && IsRetryable(status))) {
+  if (!idle && !may_retry) {
     end_ = std::move(status);
     return;
   }

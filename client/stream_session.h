@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "client/connection.h"
@@ -21,7 +22,9 @@ class StreamSession {
   using Call = grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
 
   // Waits for nothing: the headers go with the first message.
-  StreamSession(Connection& connection, std::optional<Deadline> deadline) {
+  StreamSession(Connection& connection, std::optional<Deadline> deadline)
+      : authorization_(connection.Authorization()) {
+    Connection::Authorize(authorization_, context_);
     if (deadline.has_value()) context_.set_deadline(*deadline);
     context_.set_initial_metadata_corked(true);
     call_.reset(grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
@@ -31,9 +34,12 @@ class StreamSession {
   Call& call() { return *call_; }
   // Waits for the end, once.
   absl::Status Finish() { return FromGrpcStatus(call_->Finish(), context_); }
+  // The token that was sent, as Connection::Authorization.
+  const std::string& authorization() const { return authorization_; }
   void Cancel() { context_.TryCancel(); }
 
  private:
+  const std::string authorization_;
   grpc::ClientContext context_;
   std::unique_ptr<Call> call_;
 };

@@ -17,6 +17,7 @@
 #include "client/load/report.h"
 #include "client/load/run.h"
 #include "client/load/search.h"
+#include "client/tool/connection_flags.h"
 #include "server/numerics/formula.h"
 
 namespace kldiv::load {
@@ -113,7 +114,7 @@ class LoadTest {
  private:
   std::optional<ExitCode> AskServer() {
     const Settings& settings = report_.settings;
-    const absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(settings.client);
+    const absl::StatusOr<std::unique_ptr<Client>> client = tool::Connect(settings.client);
     if (!client.ok()) return tool::Refuse(client.status());
     absl::StatusOr<ServerInfo> info = (*client)->GetServerInfo({.timeout = kInfoTimeout});
     if (!info.ok()) {

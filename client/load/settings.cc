@@ -252,7 +252,7 @@ std::span<const base::FlagGroup> FlagGroups() {
   static const base::FlagGroup kGroups[] = {
       {"Server",
        {"server", "connections", "timeout", "retry", "tls", "server_ca", "client_cert", "client_key",
-        "client_token_file"}},
+        "client_token_file", "client_allow_plaintext_tokens"}},
       {"Load", {"concurrency", "rate", "arrivals", "search", "threads", "warmup", "duration", "count"}},
       {"What is sent",
        {"mode", "batch_pairs", "shape", "dtype", "reduction", "log_target", "seed", "input", "target",

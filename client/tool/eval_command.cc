@@ -10,6 +10,7 @@
 #include "client/npy.h"
 #include "client/tool/choices.h"
 #include "client/tool/commands.h"
+#include "client/tool/connection_flags.h"
 #include "client/tool/hints.h"
 #include "client/tool/local_evaluation.h"
 #include "server/lanes/cpu_count.h"
@@ -55,7 +56,7 @@ Outcome EvaluateLocally(const Pair& pair, int64_t elements, std::span<std::byte>
 
 absl::StatusOr<Outcome> EvaluateOnServer(const Pair& pair, const Settings& settings,
                                          std::span<std::byte> losses) {
-  const absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(settings.client);
+  const absl::StatusOr<std::unique_ptr<Client>> client = Connect(settings.client);
   if (!client.ok()) return client.status();
   const CallOptions options = {.timeout = settings.timeout};
   const absl::StatusOr<Evaluation> evaluation = (*client)->Evaluate(pair, options);

@@ -68,7 +68,8 @@ absl::StatusOr<Settings> ReadFlags() {
 std::span<const base::FlagGroup> FlagGroups() {
   static const base::FlagGroup kGroups[] = {
       {"All commands",
-       {"server", "timeout", "format", "tls", "server_ca", "client_cert", "client_key", "client_token_file"}},
+       {"server", "timeout", "format", "tls", "server_ca", "client_cert", "client_key", "client_token_file",
+        "client_allow_plaintext_tokens"}},
       {"kldiv eval", {"reduction", "log_target", "zero_target", "local", "output"}}};
   return kGroups;
 }

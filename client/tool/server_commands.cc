@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/tool/commands.h"
+#include "client/tool/connection_flags.h"
 
 namespace kldiv::tool {
 namespace {
@@ -40,7 +41,7 @@ std::string ToLines(const nlohmann::ordered_json& facts) {
 }  // namespace
 
 ExitCode Info(const Settings& settings) {
-  const absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(settings.client);
+  const absl::StatusOr<std::unique_ptr<Client>> client = Connect(settings.client);
   if (!client.ok()) return Refuse(client.status());
   const absl::StatusOr<ServerInfo> info = (*client)->GetServerInfo({.timeout = settings.timeout});
   if (!info.ok()) return Fail(settings.client.server, info.status());
@@ -49,7 +50,7 @@ ExitCode Info(const Settings& settings) {
 }
 
 ExitCode CheckHealth(const Settings& settings) {
-  const absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(settings.client);
+  const absl::StatusOr<std::unique_ptr<Client>> client = Connect(settings.client);
   if (!client.ok()) return Refuse(client.status());
   const absl::StatusOr<Health> health = (*client)->CheckHealth({.timeout = settings.timeout});
   if (!health.ok()) return Fail(settings.client.server, health.status());

@@ -40,8 +40,10 @@ class FetchedTlsCredentials final : public grpc::ServerCredentials {
     MutexLock lock(mu_);
     if (material == fetched_) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
     const grpc_ssl_pem_key_cert_pair pair{material->private_key.c_str(), material->certificates.c_str()};
-    const char* const client_ca = material->client_ca.empty() ? nullptr : material->client_ca.c_str();
-    *config = grpc_ssl_server_certificate_config_create(client_ca, &pair, 1);
+    // gRPC asserts that there are authorities even where it asks no client for a certificate.
+    const std::string& authorities =
+        material->client_ca.empty() ? material->certificates : material->client_ca;
+    *config = grpc_ssl_server_certificate_config_create(authorities.c_str(), &pair, 1);
     fetched_ = std::move(material);
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
   }

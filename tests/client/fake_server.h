@@ -19,9 +19,11 @@ class FakeServer : private v1::KlDivergence::Service {
   using ServerStream = grpc::ServerReaderWriter<v1::EvaluateResult, v1::EvaluateRequest>;
 
   FakeServer() : FakeServer("127.0.0.1:0") {}
-  explicit FakeServer(const std::string& address) {
+  explicit FakeServer(
+      const std::string& address,
+      const std::shared_ptr<grpc::ServerCredentials>& credentials = grpc::InsecureServerCredentials()) {
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
+    builder.AddListeningPort(address, credentials, &port_);
     builder.SetMaxReceiveMessageSize(-1);
     builder.SetMaxSendMessageSize(-1);
     builder.RegisterService(this);

@@ -212,7 +212,6 @@ TEST_F(ToolTest, EndsWithTwoAndOneLineOnBadUsage) {
       {{"eval", kInput, kTarget, "--local", "--reduction=none", "--output=/dev/null"}, "/dev/null"},
       {{"eval", "none.npy", kTarget}, "none.npy: cannot be opened"},
       {{"eval", kInput, Path("text.npy")}, "text.npy: it is not a NumPy .npy file"},
-      {{"info", "--tls"}, "--tls"},
       {{"info", "--server_ca=x"}, "--server_ca"},
       {{"info", "--client_cert=x"}, "--client_cert"},
       {{"info", "--client_key=x"}, "--client_key"},

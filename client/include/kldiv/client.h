@@ -141,7 +141,7 @@ struct ServerInfo {
 
 enum class Health : uint8_t { kServing, kNotServing };
 
-/// How a client reaches its server. Plain text.
+/// How a client reaches its server.
 struct ClientOptions {
   /// host:port, [v6]:port or unix:/path: one server. dns:///name:port, or ipv4:address:port,address:port: all
   /// the servers that the name has addresses of, or that are listed. Calls take turns on those that say that
@@ -154,6 +154,17 @@ struct ClientOptions {
   /// too much fails. What comes back in the end is the server's last status. A stream sends its unanswered
   /// pairs again.
   bool retry = true;
+
+  bool tls = false;  ///< encrypt the connection, and have the server prove who it is
+  /// PEM file with the authorities that its certificate must lead to; empty: the system's
+  std::string server_ca = "";
+  std::string client_cert = "";  ///< PEM file with the certificate chain to show; empty: none
+  std::string client_key = "";   ///< PEM file with its private key
+  /// File with a token that is sent with every call, as `authorization: Bearer TOKEN`. It is looked at each
+  /// second, so that it can be replaced; a stream whose token is no longer valid goes on with a new one.
+  std::string token_file = "";
+  /// Send the token without tls, too, to addresses that are not this machine's.
+  bool allow_plaintext_tokens = false;
 };
 
 struct CallOptions {
