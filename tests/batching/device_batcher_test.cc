@@ -145,9 +145,11 @@ TEST_F(DeviceBatcher, LetsACpuLaneTakeWhateverWaitsWhileDevicesAreBusy) {
   StartCpu(1);
   StartCuda(1);
   ASSERT_TRUE(WaitUntilIdle(2));
+  cpu_.Hold();  // It would take all of the large pair if it were faster to wake up.
   cuda_.Hold();
   Enqueue(kLarge);
   ASSERT_TRUE(cuda_.WaitUntilHeld());
+  cpu_.Release();
   Enqueue(kLeast);
   ASSERT_TRUE(WaitUntil([&] { return done_.size() >= 1; }));
 }
