@@ -196,7 +196,7 @@ std::vector<std::string> Failures(const Report& report) {
     if (run.totals.calls == 0) {
       fail("no call was measured");
     } else if (failed > report.settings.max_error_rate * static_cast<double>(run.totals.calls)) {
-      fail(absl::StrFormat("%.3g %% of the calls failed, --max_error_rate allows %.3g %%",
+      fail(absl::StrFormat("%.6g %% of the calls failed, --max_error_rate allows %.6g %%",
                            100 * failed / static_cast<double>(run.totals.calls),
                            100 * report.settings.max_error_rate));
     }
