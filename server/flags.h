@@ -13,6 +13,7 @@
 // The server's flags, as the contract lists them. Only options.cc and security_options.cc read them.
 ABSL_DECLARE_FLAG(std::string, listen);
 ABSL_DECLARE_FLAG(std::string, metrics_listen);
+ABSL_DECLARE_FLAG(std::string, health_listen);
 ABSL_DECLARE_FLAG(std::string, backend);
 ABSL_DECLARE_FLAG(int32_t, cpu_threads);
 ABSL_DECLARE_FLAG(int32_t, polling_threads);
@@ -28,6 +29,8 @@ ABSL_DECLARE_FLAG(int32_t, max_pairs_per_message);
 ABSL_DECLARE_FLAG(int32_t, max_in_flight_per_stream);
 ABSL_DECLARE_FLAG(absl::Duration, read_timeout);
 ABSL_DECLARE_FLAG(absl::Duration, write_timeout);
+ABSL_DECLARE_FLAG(absl::Duration, max_connection_age);
+ABSL_DECLARE_FLAG(absl::Duration, drain_delay);
 ABSL_DECLARE_FLAG(absl::Duration, drain_timeout);
 ABSL_DECLARE_FLAG(std::string, tls_cert);
 ABSL_DECLARE_FLAG(std::string, tls_key);
@@ -35,6 +38,7 @@ ABSL_DECLARE_FLAG(std::string, tls_client_ca);
 ABSL_DECLARE_FLAG(std::string, token_file);
 ABSL_DECLARE_FLAG(bool, allow_plaintext_tokens);
 ABSL_DECLARE_FLAG(std::string, log_format);
+ABSL_DECLARE_FLAG(bool, check_config);
 
 namespace kldiv::server {
 

@@ -117,6 +117,8 @@ int Serve(std::unique_ptr<Server> server, const ServerOptions& options, const St
   Log(no_lane_left.load() ? LogLevel::kError : LogLevel::kInfo, "draining", {{"reason", reason}});
   signals.ExitOnTheNext();
 
+  server->AnnounceDrain();
+  if (!no_lane_left.load()) std::this_thread::sleep_for(options.drain_delay);
   server->BeginDrain();
   const auto deadline = std::chrono::steady_clock::now() + options.drain_timeout;
   while (!server->Drained() && std::chrono::steady_clock::now() < deadline)
@@ -153,6 +155,10 @@ int Run(int argc, char** argv) {
   for (const std::string& warning : command_line->warnings) Log(LogLevel::kWarning, warning);
   for (const std::string& warning : options->warnings) Log(LogLevel::kWarning, warning);
 
+  if (options->check_config) {
+    std::puts("the configuration is valid");
+    return kClean;
+  }
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(*options);
   // Whatever went wrong, the usage was right.
   if (!server.ok()) return Fail(absl::FailedPreconditionError(server.status().message()));

@@ -82,15 +82,30 @@ absl::StatusOr<std::vector<ListenAddress>> ListenAddresses() {
   return addresses;
 }
 
-absl::StatusOr<std::optional<ListenAddress>> MetricsAddress() {
-  const std::string text = absl::GetFlag(FLAGS_metrics_listen);
+// Of a listener that may be off.
+absl::StatusOr<std::optional<ListenAddress>> OptionalAddress(const absl::Flag<std::string>& flag) {
+  const std::string text = absl::GetFlag(flag);
   if (text.empty()) return std::optional<ListenAddress>();
   absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
-  if (!address.ok()) return Prefixed("metrics_listen", address.status());
-  if (!address->is_tcp()) {
-    return absl::InvalidArgumentError(absl::StrCat("--metrics_listen=", text, ": expected HOST:PORT"));
-  }
+  if (!address.ok()) return Prefixed(flag.Name(), address.status());
   return std::optional<ListenAddress>(*std::move(address));
+}
+
+absl::Status ReadAddresses(ServerOptions& options) {
+  absl::StatusOr<std::vector<ListenAddress>> listen = ListenAddresses();
+  if (!listen.ok()) return listen.status();
+  options.listen = *std::move(listen);
+  absl::StatusOr<std::optional<ListenAddress>> metrics = OptionalAddress(FLAGS_metrics_listen);
+  if (!metrics.ok()) return metrics.status();
+  options.metrics_listen = *std::move(metrics);
+  if (options.metrics_listen.has_value() && !options.metrics_listen->is_tcp()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--metrics_listen=", options.metrics_listen->ToString(), ": expected HOST:PORT"));
+  }
+  absl::StatusOr<std::optional<ListenAddress>> health = OptionalAddress(FLAGS_health_listen);
+  if (!health.ok()) return health.status();
+  options.health_listen = *std::move(health);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Backend> ParseBackend() {
@@ -197,20 +212,15 @@ absl::Status PlanMemory(const Host& host, ServerOptions& options) {
   return absl::OkStatus();
 }
 
-// What stands for itself: addresses, the log's format and the backend.
+// What stands for itself: the log's format and the backend.
 absl::Status ReadNames(ServerOptions& options) {
-  absl::StatusOr<std::vector<ListenAddress>> listen = ListenAddresses();
-  if (!listen.ok()) return listen.status();
-  options.listen = *std::move(listen);
-  absl::StatusOr<std::optional<ListenAddress>> metrics_listen = MetricsAddress();
-  if (!metrics_listen.ok()) return metrics_listen.status();
-  options.metrics_listen = *std::move(metrics_listen);
   const absl::StatusOr<LogFormat> log_format = ParseLogFormat(absl::GetFlag(FLAGS_log_format));
   if (!log_format.ok()) return Prefixed("log_format", log_format.status());
   options.log_format = *log_format;
   const absl::StatusOr<Backend> backend = ParseBackend();
   if (!backend.ok()) return backend.status();
   options.backend = *backend;
+  options.check_config = absl::GetFlag(FLAGS_check_config);
   return absl::OkStatus();
 }
 
@@ -230,6 +240,8 @@ absl::Status ReadNumbers(ServerOptions& options) {
   options.max_in_flight_per_stream = read.Count(FLAGS_max_in_flight_per_stream, 1, kNoLimit);
   options.read_timeout = read.Timeout(FLAGS_read_timeout, absl::Milliseconds(1));
   options.write_timeout = read.Timeout(FLAGS_write_timeout, absl::Milliseconds(1));
+  options.max_connection_age = read.Timeout(FLAGS_max_connection_age, absl::ZeroDuration());
+  options.drain_delay = read.Timeout(FLAGS_drain_delay, absl::ZeroDuration());
   options.drain_timeout = read.Timeout(FLAGS_drain_timeout, absl::ZeroDuration());
   return read.status();
 }
@@ -238,8 +250,8 @@ absl::Status ReadNumbers(ServerOptions& options) {
 
 absl::StatusOr<ServerOptions> OptionsFromFlags(const Host& host) {
   ServerOptions options;
-  for (const absl::Status& status :
-       {CheckAbilities(host.find_cuda_devices != nullptr), ReadNames(options), ReadNumbers(options)}) {
+  for (const absl::Status& status : {CheckAbilities(host.find_cuda_devices != nullptr),
+                                     ReadAddresses(options), ReadNames(options), ReadNumbers(options)}) {
     if (!status.ok()) return status;
   }
   if (options.cpu_threads == 0) options.cpu_threads = host.cpus;

@@ -36,6 +36,7 @@ enum class Backend {
 struct ServerOptions {
   std::vector<ListenAddress> listen;            // at least one
   std::optional<ListenAddress> metrics_listen;  // TCP; nullopt: off
+  std::optional<ListenAddress> health_listen;   // nullopt: off
 
   Backend backend = Backend::kAuto;
   int cpu_threads = 1;  // with kCuda of no meaning
@@ -61,14 +62,17 @@ struct ServerOptions {
   int max_pairs_per_message = 1;
   int max_in_flight_per_stream = 1;
 
-  std::chrono::milliseconds read_timeout{};   // more than 0
-  std::chrono::milliseconds write_timeout{};  // more than 0
+  std::chrono::milliseconds read_timeout{};        // more than 0
+  std::chrono::milliseconds write_timeout{};       // more than 0
+  std::chrono::milliseconds max_connection_age{};  // 0: none
+  std::chrono::milliseconds drain_delay{};
   std::chrono::milliseconds drain_timeout{};  // 0: what is not answered at once is lost
 
   std::shared_ptr<Certificates> certificates;  // null: plaintext
   std::shared_ptr<Tokens> tokens;              // null: clients need none
 
   LogFormat log_format = LogFormat::kAuto;
+  bool check_config = false;  // validate alone
 
   std::vector<std::string> warnings;  // for the log: what was asked for and cannot be kept
 };

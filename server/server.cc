@@ -1,32 +1,29 @@
 #include "server/server.h"
 
-#include <grpcpp/grpcpp.h>
 #include <signal.h>
 
 #include <chrono>
-#include <functional>
 #include <optional>
-#include <thread>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/base/mutex.h"
 #include "server/base/version.h"
 #include "server/batching/admission.h"
 #include "server/batching/batcher.h"
 #include "server/batching/lane_runner.h"
 #include "server/cuda/cuda_devices.h"
+#include "server/housekeeper.h"
+#include "server/lane_setup.h"
 #include "server/lanes/cpu_kernel.h"
-#include "server/lanes/cpu_lane.h"
 #include "server/memory.h"
 #include "server/metrics_snapshot.h"
 #include "server/net/listener.h"
 #include "server/numerics/float_control.h"
 #include "server/observability/log.h"
 #include "server/observability/metrics.h"
-#include "server/rpc/grpc_credentials.h"
+#include "server/rpc/grpc_endpoint.h"
 #include "server/rpc/grpc_reflection.h"
-#include "server/rpc/grpc_transport.h"
 #include "server/rpc/service.h"
 #include "server/warm_up.h"
 
@@ -35,10 +32,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
-using ExternalConnections = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
-using ConnectionAcceptor = grpc::experimental::ExternalConnectionAcceptor;
 
-constexpr milliseconds kTick{100};
 constexpr milliseconds kTrimInterval{1000};
 // At certificates and tokens: two looks see a change, and streams whose token is gone end 0.5 s to 1 s later.
 constexpr milliseconds kLookInterval{250};
@@ -46,6 +40,11 @@ constexpr milliseconds kLookInterval{250};
 constexpr milliseconds kQuiet{100};
 constexpr milliseconds kNeverQuiet{2000};
 constexpr milliseconds kShutdownGrace{1000};
+
+// Of the listener with health alone: its connections count neither against --max_connections nor against
+// --max_memory, whose base has room for their few calls.
+constexpr int kHealthConnections = 256;
+constexpr int64_t kHealthMemory = 32 << 20;
 
 static_assert(kStreamWindowBytes == kLookaheadBytes, "the memory plan charges what the transport lets in");
 
@@ -82,76 +81,25 @@ GrpcTransportOptions TransportOptionsFrom(const ServerOptions& options) {
   transport.max_memory = options.max_memory;
   transport.write_timeout = options.write_timeout;
   transport.on_thread_start = numerics::ResetFloatControl;
+  transport.max_connection_age = options.max_connection_age;
   return transport;
 }
 
-std::vector<std::unique_ptr<Lane>> CpuLanes(int count) {
-  std::vector<std::unique_ptr<Lane>> lanes;
-  for (int i = 0; i < count; ++i) lanes.push_back(MakeCpuLane());
-  return lanes;
+GrpcTransportOptions HealthTransportOptions() {
+  GrpcTransportOptions transport;
+  transport.max_message_bytes = 64 << 10;
+  transport.max_memory = kHealthMemory;
+  transport.health_only = true;
+  return transport;
 }
 
-struct CudaLanes {
-  std::vector<std::unique_ptr<Lane>> lanes;
-  std::vector<cuda::Device> devices;  // whose they are
-};
-
-// Lanes of all devices. A device without memory for its lanes does not serve; with --backend=cuda the server
-// does not start then.
-absl::StatusOr<CudaLanes> MakeCudaLanes(const ServerOptions& options) {
-  CudaLanes made;
-  for (const cuda::Device& device : options.cuda_devices) {
-    auto lanes = cuda::MakeLanes(device, options.cuda_lanes, options.max_batch_bytes);
-    if (lanes.ok()) {
-      made.devices.push_back(device);
-      for (std::unique_ptr<Lane>& lane : *lanes) made.lanes.push_back(std::move(lane));
-    } else if (options.backend == Backend::kCuda) {
-      return absl::FailedPreconditionError(absl::StrCat("--backend=cuda: ", lanes.status().message()));
-    } else {
-      Log(LogLevel::kWarning, "a CUDA device does not serve",
-          {{"error", std::string(lanes.status().message())}});
-    }
-  }
-  return made;
+// Listens where a flag says; an error names the flag.
+absl::StatusOr<std::unique_ptr<Listener>> OpenListener(std::span<const ListenAddress> addresses,
+                                                       absl::string_view flag) {
+  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(addresses);
+  if (listener.ok()) return listener;
+  return absl::FailedPreconditionError(absl::StrCat("--", flag, ": ", listener.status().message()));
 }
-
-// Calls a function every kTick on a thread of its own, until it is destroyed.
-class Housekeeper {
- public:
-  explicit Housekeeper(std::function<void(SteadyClock::time_point now)> work)
-      : thread_([this, work = std::move(work)] { Loop(work); }) {}
-  ~Housekeeper() {
-    {
-      MutexLock lock(mu_);
-      stop_ = true;
-    }
-    wake_.NotifyAll();
-    thread_.join();
-  }
-
-  Housekeeper(const Housekeeper&) = delete;
-  Housekeeper& operator=(const Housekeeper&) = delete;
-
- private:
-  void Loop(const std::function<void(SteadyClock::time_point)>& work) {
-    SteadyClock::time_point next = SteadyClock::now();
-    for (;;) {
-      next += kTick;
-      {
-        MutexLock lock(mu_);
-        while (!stop_ && wake_.WaitUntil(mu_, next)) {
-        }
-        if (stop_) return;
-      }
-      work(SteadyClock::now());
-    }
-  }
-
-  Mutex mu_;
-  CondVar wake_;
-  bool stop_ KLDIV_GUARDED_BY(mu_) = false;
-  std::thread thread_;
-};
 
 // Reverse destruction is the shutdown order.
 class ServerImpl final : public Server {
@@ -173,13 +121,16 @@ class ServerImpl final : public Server {
   std::string metrics_address() const override { return metrics_ == nullptr ? "off" : metrics_->address(); }
   std::string backend() const override { return backend_; }
 
+  void AnnounceDrain() override { service_->SetPhase(ServicePhase::kLameDuck); }
   void BeginDrain() override;
   bool Drained() const override;
   bool Stop() override;
 
  private:
+  absl::Status OpenSockets();
   void StartLanes();
   absl::Status StartGrpc();
+  static bool StopEndpoint(GrpcEndpoint* endpoint, Listener* listener);
   void Tick(SteadyClock::time_point now);
   void MaybeTrim(SteadyClock::time_point now);
   void LookAtFiles(SteadyClock::time_point now);
@@ -192,10 +143,9 @@ class ServerImpl final : public Server {
   std::vector<std::unique_ptr<Lane>> lanes_to_start_;  // CUDA lanes; empty from Start on
   std::unique_ptr<LaneRunner> cpu_lanes_;
   std::unique_ptr<LaneRunner> cuda_lanes_;
-  std::unique_ptr<GrpcTransport> transport_;
-  std::unique_ptr<grpc::Server> grpc_server_;
-  std::unique_ptr<ConnectionAcceptor> tls_acceptor_;  // of TCP; null: plaintext
-  std::unique_ptr<ConnectionAcceptor> acceptor_;
+  std::unique_ptr<GrpcEndpoint> health_endpoint_;  // null without --health_listen, as is its listener
+  std::unique_ptr<GrpcEndpoint> endpoint_;
+  std::unique_ptr<Listener> health_listener_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<MetricsServer> metrics_;
   std::unique_ptr<Housekeeper> housekeeper_;
@@ -212,19 +162,7 @@ class ServerImpl final : public Server {
 
 absl::Status ServerImpl::Start() {
   signal(SIGPIPE, SIG_IGN);
-  absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Open(options_.listen);
-  if (!listener.ok())
-    return absl::FailedPreconditionError(absl::StrCat("--listen: ", listener.status().message()));
-  listener_ = *std::move(listener);
-  if (options_.metrics_listen.has_value()) {
-    absl::StatusOr<std::unique_ptr<MetricsServer>> metrics =
-        MetricsServer::Start(*options_.metrics_listen,
-                             [this] { return MetricsSnapshot(*service_, batcher_, admission_, *listener_); });
-    if (!metrics.ok()) {
-      return absl::FailedPreconditionError(absl::StrCat("--metrics_listen: ", metrics.status().message()));
-    }
-    metrics_ = *std::move(metrics);
-  }
+  if (absl::Status status = OpenSockets(); !status.ok()) return status;
   WarmUp();
   StartLanes();
   if (absl::Status status = StartGrpc(); !status.ok()) return status;
@@ -236,13 +174,35 @@ absl::Status ServerImpl::Start() {
   return absl::OkStatus();
 }
 
+absl::Status ServerImpl::OpenSockets() {
+  absl::StatusOr<std::unique_ptr<Listener>> listener = OpenListener(options_.listen, "listen");
+  if (!listener.ok()) return listener.status();
+  listener_ = *std::move(listener);
+  if (options_.health_listen.has_value()) {
+    absl::StatusOr<std::unique_ptr<Listener>> health =
+        OpenListener({&*options_.health_listen, 1}, "health_listen");
+    if (!health.ok()) return health.status();
+    health_listener_ = *std::move(health);
+  }
+  if (options_.metrics_listen.has_value()) {
+    absl::StatusOr<std::unique_ptr<MetricsServer>> metrics =
+        MetricsServer::Start(*options_.metrics_listen,
+                             [this] { return MetricsSnapshot(*service_, batcher_, admission_, *listener_); });
+    if (!metrics.ok()) {
+      return absl::FailedPreconditionError(absl::StrCat("--metrics_listen: ", metrics.status().message()));
+    }
+    metrics_ = *std::move(metrics);
+  }
+  return absl::OkStatus();
+}
+
 // CPU lanes first: what they are there for, CUDA lanes leave to them.
 void ServerImpl::StartLanes() {
   LaneRunner::Options runner;
   runner.max_batch_bytes = options_.max_batch_bytes;
   runner.on_no_lane_left = options_.on_no_lane_left;
   if (options_.backend != Backend::kCuda) {
-    cpu_lanes_ = std::make_unique<LaneRunner>(batcher_, runner, CpuLanes(options_.cpu_threads));
+    cpu_lanes_ = std::make_unique<LaneRunner>(batcher_, runner, MakeCpuLanes(options_.cpu_threads));
   }
   if (lanes_to_start_.empty()) return;
   runner.kind = LaneKind::kCuda;
@@ -250,31 +210,35 @@ void ServerImpl::StartLanes() {
   cuda_lanes_ = std::make_unique<LaneRunner>(batcher_, runner, std::move(lanes_to_start_));
 }
 
+// Health first: reflection, once it is enabled, is in every gRPC server that is built.
 absl::Status ServerImpl::StartGrpc() {
-  EnableReflection();
-  grpc::ServerBuilder builder;
-  transport_ = GrpcTransport::Create(TransportOptionsFrom(options_), builder);
-  acceptor_ = builder.experimental().AddExternalConnectionAcceptor(ExternalConnections::FROM_FD,
-                                                                   grpc::InsecureServerCredentials());
-  if (options_.certificates != nullptr) {
-    tls_acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
-        ExternalConnections::FROM_FD, TlsCredentials(options_.certificates->value()));
+  if (health_listener_ != nullptr) {
+    auto health = GrpcEndpoint::Start(HealthTransportOptions(), *service_, /*tls=*/nullptr);
+    if (!health.ok()) return health.status();
+    health_endpoint_ = *std::move(health);
   }
-  grpc_server_ = builder.BuildAndStart();
-  if (grpc_server_ == nullptr) return absl::InternalError("gRPC did not start; its log says why");
-  transport_->Start(*grpc_server_, *service_);
+  EnableReflection();
+  const Replaceable<TlsMaterial>* const tls =
+      options_.certificates == nullptr ? nullptr : &options_.certificates->value();
+  auto endpoint = GrpcEndpoint::Start(TransportOptionsFrom(options_), *service_, tls);
+  if (!endpoint.ok()) return endpoint.status();
+  endpoint_ = *std::move(endpoint);
+
   listener_->Start(options_.max_connections, [this](int listener_fd, int fd, bool is_tcp) {
-    ConnectionAcceptor::NewConnectionParameters connection;
-    connection.listener_fd = listener_fd;
-    connection.fd = fd;
-    (is_tcp && tls_acceptor_ != nullptr ? tls_acceptor_ : acceptor_)->HandleNewConnection(&connection);
+    endpoint_->TakeConnection(listener_fd, fd, is_tcp);
   });
+  if (health_listener_ == nullptr) return absl::OkStatus();
+  health_listener_->Start(kHealthConnections, [this](int listener_fd, int fd, bool is_tcp) {
+    health_endpoint_->TakeConnection(listener_fd, fd, is_tcp);
+  });
+  Log(LogLevel::kInfo, "health checks are answered", {{"address", health_listener_->addresses().front()}});
   return absl::OkStatus();
 }
 
 void ServerImpl::Tick(SteadyClock::time_point now) {
   service_->Tick(now);
-  transport_->Tick(now);
+  endpoint_->Tick(now);
+  if (health_endpoint_ != nullptr) health_endpoint_->Tick(now);
   MaybeTrim(now);
 }
 
@@ -296,7 +260,7 @@ void ServerImpl::MaybeTrim(SteadyClock::time_point now) {
 
 void ServerImpl::BeginDrain() {
   drain_began_ = SteadyClock::now();
-  service_->SetPhase(ServicePhase::kLameDuck);
+  AnnounceDrain();
   listener_->Close();
   service_->SetPhase(ServicePhase::kRefusing);
 }
@@ -308,29 +272,37 @@ bool ServerImpl::Drained() const {
 }
 
 // Connections end before gRPC's Shutdown, which would answer calls that race with it CANCELLED, a status that
-// no client tries again elsewhere; an ended connection is UNAVAILABLE. What is left is cancelled and then
-// finished by its handlers; lanes answer until the last of them has gone; nothing may start on a queue after
-// its own shutdown, which is the transport's Stop.
+// no client tries again elsewhere; an ended connection is UNAVAILABLE.
+bool ServerImpl::StopEndpoint(GrpcEndpoint* endpoint, Listener* listener) {
+  if (endpoint == nullptr) return true;
+  listener->Close();
+  endpoint->WaitUntilIdle(kShutdownGrace);
+  listener->EndConnections();
+  endpoint->Shutdown(kShutdownGrace);
+  return endpoint->Stop(kShutdownGrace);
+}
+
+// What is left is cancelled and then finished by its handlers; lanes answer until the last of them has gone;
+// nothing may start on a queue after its own shutdown, which is the endpoint's Stop.
 bool ServerImpl::Stop() {
   stopped_ = true;
-  if (grpc_server_ != nullptr) {
-    listener_->Close();
-    service_->SetPhase(ServicePhase::kRefusing);
-    const bool complete = !service_->Busy();
-    service_->EndWatchers();
-    transport_->WaitUntilIdle(kShutdownGrace);
-    listener_->EndConnections();
-    grpc_server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
-    if (!transport_->Stop(kShutdownGrace)) return false;
-    housekeeper_.reset();
+  if (endpoint_ == nullptr) {  // It did not start.
+    if (health_endpoint_ != nullptr) StopEndpoint(health_endpoint_.get(), health_listener_.get());
     batcher_.Close();
-    cuda_lanes_.reset();
-    cpu_lanes_.reset();
-    const ServiceCounters& counters = service_->counters();
-    return complete && counters.admitted_pairs.load() == counters.completed_pairs.load();
+    return true;
   }
+  listener_->Close();
+  service_->SetPhase(ServicePhase::kRefusing);
+  const bool complete = !service_->Busy();
+  service_->EndWatchers();
+  if (!StopEndpoint(endpoint_.get(), listener_.get())) return false;
+  if (!StopEndpoint(health_endpoint_.get(), health_listener_.get())) return false;
+  housekeeper_.reset();
   batcher_.Close();
-  return true;
+  cuda_lanes_.reset();
+  cpu_lanes_.reset();
+  const ServiceCounters& counters = service_->counters();
+  return complete && counters.admitted_pairs.load() == counters.completed_pairs.load();
 }
 
 }  // namespace

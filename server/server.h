@@ -12,7 +12,7 @@ namespace kldiv::server {
 
 // A running server: its listeners, calls, queue and lanes.
 //
-// Its life: Start, BeginDrain, Drained until it is true or time is up, Stop. Not thread-safe.
+// Its life: Start, AnnounceDrain, BeginDrain, Drained until it is true or time is up, Stop. Not thread-safe.
 class Server {
  public:
   // Binds, warms up, and serves from when it returns. SIGPIPE is ignored from then on.
@@ -28,8 +28,10 @@ class Server {
   virtual std::string metrics_address() const = 0;  // "off" when there is none
   virtual std::string backend() const = 0;          // "cpu", or "cuda" when a device serves
 
-  // Health says NOT_SERVING, listeners close, new calls are answered UNAVAILABLE "draining", streams end when
-  // what they accepted is answered.
+  // Health says NOT_SERVING; all else is as before.
+  virtual void AnnounceDrain() = 0;
+  // Listeners close (but for the one with health alone, which stays until Stop), new calls are answered
+  // UNAVAILABLE "draining", streams end when what they accepted is answered.
   virtual void BeginDrain() = 0;
   // Has every accepted call ended, and has no new one come for a while?
   virtual bool Drained() const = 0;

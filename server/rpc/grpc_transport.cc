@@ -43,6 +43,8 @@ constexpr MethodPath kHealthMethods[] = {
     {Method::kHealthWatch, "/grpc.health.v1.Health/Watch"},
 };
 
+int Milliseconds(std::chrono::milliseconds duration) { return static_cast<int>(duration.count()); }
+
 bool IsEvaluation(Method method) {
   return method == Method::kEvaluate || method == Method::kEvaluateBatch || method == Method::kEvaluateStream;
 }
@@ -115,7 +117,7 @@ class GrpcTransportImpl final : public GrpcTransport {
   GrpcTransportImpl(const GrpcTransportOptions& options, grpc::ServerBuilder& builder)
       : options_(options), kl_divergence_(kEvaluationMethods), health_(kHealthMethods) {
     Configure(builder);
-    builder.RegisterService(&kl_divergence_);
+    if (!options.health_only) builder.RegisterService(&kl_divergence_);
     builder.RegisterService(&health_);
     // Never asked for a call: without it gRPC's C++ layer answers unknown methods by events of its own in our
     // queues.
@@ -131,7 +133,7 @@ class GrpcTransportImpl final : public GrpcTransport {
       queue->context.server = server.c_server();
       queue->context.queue = queue->queue->cq();
       queue->context.service = &service;
-      kl_divergence_.Arm(queue->context);
+      if (!options_.health_only) kl_divergence_.Arm(queue->context);
       health_.Arm(queue->context);
       for (int i = 0; i < kArmedOthers; ++i) GrpcCall::Arm(queue->context, Method::kUnknown, nullptr, "");
       queue->thread = std::thread([this, &context = queue->context] {
@@ -183,6 +185,10 @@ class GrpcTransportImpl final : public GrpcTransport {
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxHeaderBytes);
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
+    if (options_.max_connection_age.count() > 0) {
+      builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(options_.max_connection_age));
+      builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(kConnectionAgeGrace));
+    }
     // Compressed messages come to us as they are, and are refused with a sentence.
     builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
     builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0);

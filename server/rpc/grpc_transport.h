@@ -19,10 +19,17 @@ struct GrpcTransportOptions {
   int64_t max_memory = 1 << 30;                     // gRPC's own hard stop, in bytes
   std::chrono::milliseconds write_timeout{30'000};  // for an answer that the peer does not take
   std::function<void()> on_thread_start;            // run first on each polling thread; may be empty
+  // A connection this old, give or take a tenth, is asked to take no new call, and ended kConnectionAgeGrace
+  // later at the latest; 0: none is.
+  std::chrono::milliseconds max_connection_age{0};
+  bool health_only = false;  // calls of kldiv.v1 are unknown methods
 };
 
 // Bytes that gRPC may buffer for a call that nobody reads yet, per connection.
 inline constexpr int kLookaheadBytes = 64 << 10;
+
+// What open calls of a connection have left once it has reached max_connection_age.
+inline constexpr std::chrono::seconds kConnectionAgeGrace{30};
 
 // Real calls: gRPC's completion queues, each with a polling thread. Every method is registered as a
 // bidirectional stream, so that gRPC hands over the headers alone and reads nothing until it is asked; on the

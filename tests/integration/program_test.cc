@@ -184,6 +184,54 @@ TEST_F(Program, TellsWatchersThatItDrains) {
   EXPECT_EQ(server.Wait(), 0);
 }
 
+TEST_F(Program, ServesOnDuringTheDrainDelayWhileHealthSaysOtherwise) {
+  ServerProcess server({"--drain_delay=1s"});
+  HealthWatcher watcher(server.NewChannel(), "");
+  EXPECT_EQ(watcher.Next(), HealthResponse::SERVING);
+  server.Signal(SIGTERM);
+  EXPECT_EQ(watcher.Next(), HealthResponse::NOT_SERVING);
+  EXPECT_TRUE(Answers(server.address()));  // over a new connection
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST_F(Program, AnswersHealthAloneAtAnAddressForProbesUntilItsEnd) {
+  const std::string address = "unix:" + directory_ + "/health";
+  ServerProcess server({"--health_listen=" + address});
+  const auto channel = ServerProcess::NewChannelTo(address);
+  EXPECT_EQ(CheckHealth(channel, "kldiv.v1.KlDivergence").status, HealthResponse::SERVING);
+  grpc::ClientContext context;
+  v1::EvaluateResponse response;
+  EXPECT_EQ(
+      v1::KlDivergence::NewStub(channel)->Evaluate(&context, UniformRequest(10), &response).error_code(),
+      grpc::StatusCode::UNIMPLEMENTED);
+  HealthWatcher watcher(channel, "");
+  EXPECT_EQ(watcher.Next(), HealthResponse::SERVING);
+  server.Signal(SIGTERM);
+  EXPECT_EQ(watcher.Next(), HealthResponse::NOT_SERVING);
+  EXPECT_EQ(server.Wait(), 0);
+}
+
+TEST_F(Program, EndsWithOneWhenTheHealthAddressIsTaken) {
+  ServerProcess server;
+  std::string errors;
+  EXPECT_EQ(ExitCodeOf({"--listen=127.0.0.1:0", "--metrics_listen=", "--health_listen=" + server.address()},
+                       &errors),
+            1);
+  EXPECT_THAT(errors, HasSubstr("--health_listen: "));
+}
+
+TEST_F(Program, AsksOldConnectionsToReconnectWithoutAFailedCall) {
+  ServerProcess server({"--max_connection_age=200ms"});
+  const auto stub = v1::KlDivergence::NewStub(server.NewChannel());
+  while (server.Metric("kldiv_connections_accepted_total") < 4) {  // gRPC connects anew each time
+    grpc::ClientContext context;
+    v1::EvaluateResponse response;
+    const grpc::Status status = stub->Evaluate(&context, UniformRequest(10), &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+  EXPECT_EQ(server.StopBy(SIGTERM), 0);
+}
+
 TEST_F(Program, ClosesConnectionsBeyondTheLimit) {
   ServerProcess server({"--max_connections=2"});
   const auto first = server.NewChannel();

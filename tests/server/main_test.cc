@@ -73,6 +73,31 @@ TEST(Program, EndsWithThreeAtOnceAtASecondSignal) {
   EXPECT_EQ(program.Wait(), 3);
 }
 
+TEST(Program, ServesOnForTheDrainDelayAfterSayingThatItDrains) {
+  ChildProcess program(Command({"--drain_delay=1h", "--backend=cpu"}));
+  program.OutputLine();
+  program.Signal(SIGTERM);
+  EXPECT_THAT(program.ErrorLine(), HasSubstr("draining"));
+  EXPECT_EQ(program.ErrorLine(), "announced");
+  program.Signal(SIGTERM);
+  EXPECT_EQ(program.Wait(), 3);
+  EXPECT_THAT(program.Errors(), ::testing::Not(HasSubstr("begun")));
+
+  ChildProcess other(Command({"--drain_delay=1ms", "--backend=cpu"}));
+  other.OutputLine();
+  other.Signal(SIGTERM);
+  EXPECT_THAT(other.Errors(), HasSubstr("announced\nbegun\n"));
+  EXPECT_EQ(other.Wait(), 0);
+}
+
+TEST(Program, ChecksItsConfigurationWithoutServing) {
+  const Ended good = RunToItsEnd({"--check_config", "--backend=cpu"}, {{"SERVER_DOUBLE", "starts_not"}});
+  EXPECT_EQ(good.code, 0);
+  EXPECT_EQ(good.output, "the configuration is valid\n");
+  EXPECT_EQ(RunToItsEnd({"--check_config", "--colour=red"}).code, 2);
+  EXPECT_EQ(RunToItsEnd({"--check_config", "--tls_cert=/missing", "--tls_key=/missing"}).code, 1);
+}
+
 TEST(Program, EndsWithThreeWhenAcceptedWorkWasLost) {
   ChildProcess program(Command({}), {{"SERVER_DOUBLE", "loses_work"}});
   program.OutputLine();

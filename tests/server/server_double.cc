@@ -1,6 +1,7 @@
 // A double of the server for tests of the program around it. What it does is steered by the variable
 // SERVER_DOUBLE: "starts_not", "drains_never", "loses_work"; otherwise all goes well.
 
+#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
@@ -23,7 +24,8 @@ class ServerDouble final : public Server {
   const std::vector<std::string>& addresses() const override { return addresses_; }
   std::string metrics_address() const override { return metrics_ ? "127.0.0.1:9464" : "off"; }
   std::string backend() const override { return "cpu"; }
-  void BeginDrain() override {}
+  void AnnounceDrain() override { std::fputs("announced\n", stderr); }
+  void BeginDrain() override { std::fputs("begun\n", stderr); }
   bool Drained() const override { return !Told("drains_never"); }
   bool Stop() override { return !Told("loses_work") && !Told("drains_never"); }
 
