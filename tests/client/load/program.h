@@ -2,9 +2,7 @@
 #define KLDIV_TESTS_CLIENT_LOAD_PROGRAM_H_
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "tests/server/child_process.h"
+#include "tests/testing/temporary_folder.h"
 
 // The program kldiv-load, for tests. KLDIV_LOAD is its path.
 namespace kldiv::load {
@@ -51,22 +50,17 @@ inline std::string ProgressWith(server::ChildProcess& program, const std::string
   return line;
 }
 
-// With a folder of its own for the reports.
+// With a folder for the report and other files.
 class ProgramTest : public ::testing::Test {
  protected:
-  ProgramTest() { std::filesystem::create_directory(folder_); }
-  ~ProgramTest() override { std::filesystem::remove_all(folder_); }
-
-  std::string Path(const std::string& name) const { return (folder_ / name).string(); }
-  std::string JsonFlag() const { return "--json=" + Path("report.json"); }
+  std::string JsonFlag() const { return "--json=" + (folder_ / "report.json"); }
 
   nlohmann::json Report() const {
-    std::ifstream file(Path("report.json"));
+    std::ifstream file(folder_ / "report.json");
     return nlohmann::json::parse(std::string(std::istreambuf_iterator<char>(file), {}));
   }
 
-  const std::filesystem::path folder_ =
-      std::filesystem::temp_directory_path() / ("kldiv_load_test." + std::to_string(getpid()));
+  testing::TemporaryFolder folder_;
 };
 
 }  // namespace kldiv::load

@@ -135,14 +135,14 @@ TEST_F(DoubleTest, SearchesTheConcurrencyThatAnSloAllows) {
 TEST_F(DoubleTest, RefusesFilesThatCannotBeUsed) {
   const auto load = [&](const std::vector<std::string>& flags) { return Load(server_.address(), flags); };
   EXPECT_EQ(load({"--input=" + std::string("tests/data/digits/digits_student_logprobs.npy"),
-                  "--target=" + Path("missing.npy")})
+                  "--target=" + (folder_ / "missing.npy")})
                 .code,
             2);
   EXPECT_EQ(load({"--input=" + std::string("tests/data/digits/digits_student_logprobs.npy"),
                   "--target=tests/client/load/program.h"})
                 .code,
             2);
-  const Ended unwritable = load({"--json=" + Path("missing/report.json")});
+  const Ended unwritable = load({"--json=" + (folder_ / "missing/report.json")});
   EXPECT_EQ(unwritable.code, 2);
   EXPECT_THAT(unwritable.errors, HasSubstr("--json"));
   EXPECT_EQ(calls_, 0);

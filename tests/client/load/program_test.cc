@@ -12,6 +12,7 @@
 
 #include "server/numerics/formula.h"
 #include "tests/client/real_server.h"
+#include "tests/security/certificate_authority.h"
 
 namespace kldiv::load {
 namespace {
@@ -90,6 +91,30 @@ TEST_F(ProgramTest, SendsTwoFilesInEveryReduction) {
     EXPECT_EQ(Report()["workload"]["shapes"], json::parse(R"([{"shape": [898, 10], "weight": 1.0}])"));
     EXPECT_EQ(Report()["runs"][0]["ok"], 20);
   }
+}
+
+TEST_F(ProgramTest, ReachesAServerThatAsksForCertificatesAndTokens) {
+  const testing::CertificateAuthority authority("any");
+  const testing::KeyPair pair = authority.Issue();
+  const testing::KeyPair own = authority.Issue();
+  const std::string ca = folder_.Write("ca.pem", authority.certificate());
+  const std::string token = folder_.Write("token", "alices-token\n");
+  RealServer server({"--tls_cert=" + folder_.Write("server.pem", pair.certificate),
+                     "--tls_key=" + folder_.Write("server.key", pair.private_key), "--tls_client_ca=" + ca,
+                     "--token_file=" + folder_.Write("tokens", "alice:alices-token\n")});
+  const std::vector<std::string> plain = {"--count=50", "--warmup=0", "--shape=10", JsonFlag()};
+  EXPECT_EQ(Load(server.address(), plain).code, 1);
+  std::vector<std::string> secure = plain;
+  secure.insert(secure.end(),
+                {"--tls", "--server_ca=" + ca, "--client_cert=" + folder_.Write("own.pem", own.certificate),
+                 "--client_key=" + folder_.Write("own.key", own.private_key)});
+  const Ended without_token = Load(server.address(), secure);
+  EXPECT_EQ(without_token.code, 1);
+  EXPECT_THAT(without_token.errors, HasSubstr("UNAUTHENTICATED"));
+  secure.push_back("--client_token_file=" + token);
+  const Ended ended = Load(server.address(), secure);
+  EXPECT_EQ(ended.code, 0) << ended.errors;
+  EXPECT_EQ(Report()["runs"][0]["ok"], 50);
 }
 
 TEST_F(ProgramTest, ShowsAStallOfOneSecondInTheOpenLoop) {
