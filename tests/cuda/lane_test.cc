@@ -72,6 +72,7 @@ TEST_P(CudaLaneTest, CopiesOnceLaunchesOnceCopiesBackOnceAndSleeps) {
                                                {"copy", 2}};
   EXPECT_EQ(cuda_host::CallCounts(), want);
   EXPECT_EQ(cuda_host::PageableAsyncCopies(), 0);
+  EXPECT_EQ(cuda_host::SpinningWaits(), 0);
 }
 
 TEST_P(CudaLaneTest, AllocatesNothingAfterItsMaking) {

@@ -53,7 +53,8 @@ cudaError_t CreateEvent(cudaEvent_t* event, unsigned flags) {
   if (event == nullptr || (flags & ~kKnown) != 0) return cudaErrorInvalidValue;
   Runtime& runtime = Runtime::Get();
   const UnseenLock lock(runtime.mutex);
-  *event = new CUevent_st{{ThisThread().device, (flags & cudaEventDisableTiming) == 0, {}}};
+  *event = new CUevent_st{
+      {ThisThread().device, (flags & cudaEventDisableTiming) == 0, (flags & cudaEventBlockingSync) != 0, {}}};
   runtime.events.insert(*event);
   return cudaSuccess;
 }
@@ -79,6 +80,17 @@ cudaError_t RecordEvent(cudaEvent_t event, cudaStream_t handle) {
   if (!operation || !runtime.events.contains(event)) return cudaErrorInvalidResourceHandle;
   event->recorded = operation;
   return cudaSuccess;
+}
+
+cudaError_t SynchronizeEvent(cudaEvent_t event) {
+  OperationRef recorded;
+  if (!Recorded(event, &recorded)) return cudaErrorInvalidResourceHandle;
+  {
+    Runtime& runtime = Runtime::Get();
+    const UnseenLock lock(runtime.mutex);
+    if (runtime.events.contains(event) && !event->blocking_sync) ++runtime.spinning_waits;
+  }
+  return Wait(recorded);
 }
 
 cudaError_t ElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end) {
@@ -166,10 +178,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  return Call("cudaEventSynchronize", [&] {
-    OperationRef recorded;
-    return Recorded(event, &recorded) ? Wait(recorded) : cudaErrorInvalidResourceHandle;
-  });
+  return Call("cudaEventSynchronize", [&] { return SynchronizeEvent(event); });
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {

@@ -101,6 +101,10 @@ int64_t PageableAsyncCopies() {
   return Locked([](Runtime& runtime) { return runtime.pageable_async_copies; });
 }
 
+int64_t SpinningWaits() {
+  return Locked([](Runtime& runtime) { return runtime.spinning_waits; });
+}
+
 std::string LastKernelFault() {
   return Locked([](Runtime& runtime) { return runtime.last_kernel_fault; });
 }
@@ -113,6 +117,7 @@ void Recover() {
     runtime.faults.ClearCounts();
     runtime.held = false;
     runtime.pageable_async_copies = 0;
+    runtime.spinning_waits = 0;
     runtime.last_kernel_fault.clear();
   });
 }

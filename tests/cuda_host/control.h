@@ -68,6 +68,9 @@ int64_t LiveResources();    // all of the above
 // cudaMemcpyAsync calls so far with memory that is not pinned: they work, and wait.
 int64_t PageableAsyncCopies();
 
+// cudaEventSynchronize calls so far for events without cudaEventBlockingSync: the real ones keep a core busy.
+int64_t SpinningWaits();
+
 // Where and how the last kernel faulted; empty when none has.
 std::string LastKernelFault();
 

@@ -75,6 +75,7 @@ struct Stream {
 struct Event {
   int device;
   bool timing;
+  bool blocking_sync;     // whoever waits for it sleeps
   OperationRef recorded;  // null when it has never been recorded
 };
 

@@ -41,6 +41,7 @@ struct Runtime {
       departed;  // the last operations of streams that are gone: waiting for a device orders them
   std::set<cudaEvent_t> events;
   int64_t pageable_async_copies = 0;
+  int64_t spinning_waits = 0;
   std::string last_kernel_fault;
   bool worker_started = false;
 

@@ -160,6 +160,14 @@ TEST_P(EventState, IsThatOfTheLastRecord) {
   EXPECT_EQ(cudaEventSynchronize(event), cudaSuccess);
 }
 
+TEST_P(EventState, CountsWaitsThatSpin) {
+  OwnEvent sleeping, spinning(cudaEventDisableTiming);
+  ASSERT_EQ(cudaEventSynchronize(sleeping), cudaSuccess);
+  EXPECT_EQ(SpinningWaits(), 0);
+  ASSERT_EQ(cudaEventSynchronize(spinning), cudaSuccess);
+  EXPECT_EQ(SpinningWaits(), 1);
+}
+
 TEST_P(EventState, TellsTimeOnlyWhenItWasMadeFor) {
   OwnStream stream;
   OwnEvent untimed, start(cudaEventDefault), end(cudaEventDefault), never(cudaEventDefault);
