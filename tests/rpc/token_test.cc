@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/rpc/caller.h"
 #include "tests/rpc/service_fixture.h"
 
 namespace kldiv::server {
@@ -134,6 +135,57 @@ TEST_F(TokenTest, IsNotWaitedForLongerByAStreamThatTakesNoAnswers) {
   TickAfter(milliseconds(1500));
   EXPECT_THAT(stream.status(), HasStatus(Code::kUnauthenticated, "a valid token is needed"));
   ASSERT_TRUE(PollUntil([&] { return stream.done(); }));
+}
+
+// With two grants a client may hold one: who reads at once is another client than who reads already.
+class ClientTest : public TokenTest {
+ protected:
+  ClientTest() { options().read_grants = 2; }
+
+  FakeCall& CallFrom(std::string peer, std::string token, std::string certificate = "") {
+    FakeTransport::CallOptions call;
+    call.peer = std::move(peer);
+    call.certificate_name = std::move(certificate);
+    if (!token.empty()) call.headers.emplace("authorization", "Bearer " + token);
+    calls_.push_back(&transport().Call(Method::kEvaluate, std::move(call)));
+    Poll();
+    return *calls_.back();
+  }
+};
+
+TEST_F(ClientTest, IsWhoseTokenItShowsWhereverItCallsFrom) {
+  Start();
+  EXPECT_TRUE(CallFrom("ipv4:10.0.0.1:5000", "secret").reading());
+  EXPECT_FALSE(CallFrom("ipv4:10.0.0.2:5000", "secret", "another").reading());
+  EXPECT_TRUE(CallFrom("ipv4:10.0.0.1:5000", "other").reading());
+}
+
+TEST_F(ClientTest, IsWhoseCertificateItShowsWhereThereAreNoTokens) {
+  options().tokens = nullptr;
+  Start();
+  EXPECT_TRUE(CallFrom("ipv4:10.0.0.1:5000", "", "alice").reading());
+  EXPECT_FALSE(CallFrom("ipv4:10.0.0.2:5000", "", "alice").reading());
+  EXPECT_TRUE(CallFrom("ipv4:10.0.0.1:5000", "", "bob").reading());
+}
+
+TEST_F(ClientTest, IsItsAddressOtherwise) {
+  options().tokens = nullptr;
+  Start();
+  EXPECT_TRUE(CallFrom("ipv6:%5B::1%5D:5000", "").reading());
+  EXPECT_FALSE(CallFrom("ipv6:%5B::1%5D:5001", "").reading());
+  EXPECT_TRUE(CallFrom("ipv6:%5B::2%5D:5000", "").reading());
+}
+
+TEST_F(ClientTest, IsAnotherOneByTokenThanByAnythingElse) {
+  Start();
+  FakeTransport::CallOptions options;
+  options.certificate_name = "alice";
+  calls_.push_back(&transport().Call(Method::kHealthCheck, std::move(options)));
+  Poll();
+  const TokenSet tokens = *TokenSet::Parse("alice:secret");
+  EXPECT_EQ(ClientName(*calls_.back(), tokens.Find("secret")), "token:alice");
+  EXPECT_EQ(ClientName(*calls_.back(), nullptr), "certificate:alice");
+  EXPECT_EQ(PeerAddress("unix:"), "unix:");
 }
 
 }  // namespace
