@@ -72,7 +72,7 @@ function timeRange(values) {
 }
 
 // One chart as a card: {id, title, hint, x, y, xLabel, xText, yText, series, marks, slo}. x and y are scales; a
-// series is {name, label, points: [[x, y]], dots}; a mark is {x, width, text}: a second with errors.
+// series is {name, label, points: [[x, y]], dots}; a mark is {from, to, text}: a second with errors.
 function chart(c) {
   const svg = drawn('svg', {viewBox: `0 0 ${kWidth} ${kHeight}`, role: 'img', 'aria-label': c.summary, id: c.id});
   svg.append(drawn('title', {}, c.summary));
@@ -88,8 +88,8 @@ function chart(c) {
   }
   svg.append(drawn('text', {x: (kLeft + kWidth) / 2, y: kHeight - 5, 'text-anchor': 'middle'}, c.xLabel));
   for (const mark of c.marks || []) {
-    const rect = drawn('rect', {class: 'error-mark', x: c.x.at(mark.x), y: kTop,
-                                width: Math.max(2, c.x.at(mark.x + mark.width) - c.x.at(mark.x)),
+    const from = Math.max(kLeft, c.x.at(mark.from)), to = Math.min(kWidth - kRight, c.x.at(mark.to));
+    const rect = drawn('rect', {class: 'error-mark', x: from, y: kTop, width: Math.max(2, to - from),
                                 height: kHeight - kTop - kBottom});
     rect.append(drawn('title', {}, mark.text));
     svg.append(rect);

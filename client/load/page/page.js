@@ -13,9 +13,21 @@ function figure(name, path, shown, attributes) {
 
 // ---- the charts
 
+// The seconds that are worth drawing. The last second, when no call is due any more, counts where it shows
+// something else.
+function drawnSeconds(run) {
+  return run.timeline.filter((s) => s.ok + s.errors > 0 && (s.offered > 0 || s.errors > 0 || s.ok > run.ok / 100));
+}
+// Of both charts over time, so that what stands above each other happened together.
+function secondsScale(run) {
+  const last = Math.max(1, ...drawnSeconds(run).map((s) => s.t_s));
+  return scale('linear', 0, last, kLeft, kWidth - kRight);
+}
+// Without a right answer there is no latency, and 0 would look like a good one.
+function latency(run, shown) { return run.ok > 0 ? shown : () => '–'; }
+
 function latencyOverTime(run) {
-  // The last second, when no call is due any more, counts where it shows something else.
-  const seconds = run.timeline.filter((s) => s.ok + s.errors > 0 && (s.offered > 0 || s.errors > 0 || s.ok > run.ok / 100));
+  const seconds = drawnSeconds(run);
   const end = Math.max(1, ...seconds.map((s) => s.t_s + 1));
   const answered = seconds.filter((s) => s.max_us > 0);
   const [low, high] = timeRange(answered.flatMap((s) => [s.p50_us, s.max_us]));
@@ -26,21 +38,19 @@ function latencyOverTime(run) {
         (run.loop === 'open' ? ' Latency counts from when a call was due.' : ''),
     summary: `Latency over ${end} seconds: p50 ${time(run.latency_us.p50)}, p99 ${time(run.latency_us.p99)}, ` +
         `longest ${time(run.latency_us.max)}.`,
-    x: scale('linear', 0, Math.max(1, end - 1), kLeft, kWidth - kRight),
-    y: scale('log', low, high, kHeight - kBottom, kTop),
+    x: secondsScale(run), y: scale('log', low, high, kHeight - kBottom, kTop),
     xLabel: 'seconds', xText: digits, xName: (x) => 'second ' + x, yText: time,
     series: [{name: 'max', label: 'longest', points: points('max_us')},
              {name: 'p99', label: 'p99', points: points('p99_us')},
              {name: 'p50', label: 'p50', points: points('p50_us')}],
     marks: seconds.filter((s) => s.errors > 0).map((s) => (
-        {x: Math.max(0, s.t_s - 0.5), width: 1, text: `second ${s.t_s}: ${count(s.errors)} errors`})),
+        {from: s.t_s - 0.5, to: s.t_s + 0.5, text: `second ${s.t_s}: ${count(s.errors)} errors`})),
     slo: sloBound(run, 'p99'),
   });
 }
 
 function rateOverTime(run) {
   const seconds = run.timeline.filter((s) => s.t_s < run.duration_s);
-  const end = Math.max(1, ...seconds.map((s) => s.t_s + 1));
   const of = (key) => seconds.map((s) => [s.t_s, s[key]]);
   const series = [{name: 'offered', label: run.loop === 'open' ? 'due' : 'started', points: of('offered')},
                   {name: 'other', label: 'answered', points: of('ok')}];
@@ -49,7 +59,7 @@ function rateOverTime(run) {
   return chart({
     id: 'rate-over-time', title: 'Calls over time', hint: 'Calls that were due, or started, and answers in each second.',
     summary: `Calls each second: ${rate(run.achieved_rate)} answered on average, ${count(errors)} errors in all.`,
-    x: scale('linear', 0, Math.max(1, end - 1), kLeft, kWidth - kRight),
+    x: secondsScale(run),
     y: scale('linear', 0, Math.max(1, ...series.flatMap((s) => s.points.map((p) => p[1]))) * 1.08,
              kHeight - kBottom, kTop),
     xLabel: 'seconds', xText: digits, xName: (x) => 'second ' + x, yText: count, series,
@@ -119,9 +129,9 @@ function tiles() {
   const tile = (label, path, shown, bad) => element('div', {class: bad ? 'tile bad' : 'tile'},
       figure('div', at + path, shown, {class: 'value'}), element('div', {class: 'label'}, label));
   return [tile('calls/s', 'achieved_rate', rate), tile('pairs/s', 'pairs_per_second', rate),
-          tile('data/s', 'bytes_per_second', bytes), tile('p50', 'latency_us/p50', time),
-          tile('p99', 'latency_us/p99', time), tile('p99.9', 'latency_us/p999', time),
-          tile('longest', 'latency_us/max', time),
+          tile('data/s', 'bytes_per_second', bytes), tile('p50', 'latency_us/p50', latency(run, time)),
+          tile('p99', 'latency_us/p99', latency(run, time)), tile('p99.9', 'latency_us/p999', latency(run, time)),
+          tile('longest', 'latency_us/max', latency(run, time)),
           tile('errors', 'errors', (errors) => count(total(errors)), total(run.errors) > 0),
           tile('wrong answers', 'wrong_answers', count, run.wrong_answers > 0)];
 }
@@ -142,7 +152,7 @@ function runTable() {
     const at = `runs/${i}/`;
     const row = element('tr', i === chosen && runs.length > 1 ? {class: 'chosen'} : {}, text(run.label),
         figure('td', at + 'offered_rate', rate), figure('td', at + 'achieved_rate', rate));
-    for (const [, key] of kPercentiles) row.append(figure('td', at + 'latency_us/' + key, time));
+    for (const [, key] of kPercentiles) row.append(figure('td', at + 'latency_us/' + key, latency(run, time)));
     row.append(figure('td', at + 'calls', count), element('td', {}, count(total(run.errors))),
                figure('td', at + 'wrong_answers', count),
                element('td', {}, run.slo ? (run.slo.met ? 'met' : 'missed') : '–'));
@@ -163,7 +173,7 @@ function tables() {
       ['waiting for a lane, on the server', ...['p50', 'p99'].map((p) => figure('td', `runs/${chosen}/server_us/queue/${p}`, time))],
       ['computing, on the server', ...['p50', 'p99'].map((p) => figure('td', `runs/${chosen}/server_us/compute/${p}`, time))],
       ['from due to started, here', ...['p50', 'p99'].map((p) => figure('td', `runs/${chosen}/start_delay_us/${p}`, time))],
-      ['all of it', ...['p50', 'p99'].map((p) => figure('td', `runs/${chosen}/latency_us/${p}`, time))]],
+      ['all of it', ...['p50', 'p99'].map((p) => figure('td', `runs/${chosen}/latency_us/${p}`, latency(run, time)))]],
       'Server times as the answers tell them. The rest is the network, gRPC and the client.'));
   }
   if (report.search) {
@@ -201,9 +211,12 @@ function show() {
   fill('tables', ...tables(), settings());
 }
 
+const deciding = runs[chosen];
+const headline = `${rate(report.achieved_rate)} calls/s, ` +
+    (deciding.ok > 0 ? `p99 ${time(report.latency_us.p99)}` : 'no right answer');
 const where = report.server ? report.server.address : '';
-document.title = `kldiv-load: ${rate(report.achieved_rate)} calls/s, p99 ${time(report.latency_us.p99)}`;
-fill('headline', `${rate(report.achieved_rate)} calls/s, p99 ${time(report.latency_us.p99)}`);
+document.title = `kldiv-load: ${headline}`;
+fill('headline', headline);
 fill('subtitle', `${where ? where + ', ' : ''}${report.started.replace('T', ' ').replace('Z', ' UTC')}`);
 fill('notices', ...notices());
 fill('footer', `kldiv-load ${report.version}. This page holds its data as JSON and loads nothing.`);

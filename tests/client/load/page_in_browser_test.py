@@ -142,6 +142,25 @@ class PageInBrowser(unittest.TestCase):
                          [[run["achieved_rate"], run["latency_us"]["p99"]] for run in report["runs"]])
         self.assertEqual(len(drawn["spectrum"]), 3)
 
+    def test_a_run_in_which_every_call_fails_shows_no_latency(self):
+        report, page = make_page(self.folder, "--concurrency=2", "--warmup=0s", "--duration=3s", "--max_error_rate=1",
+                                 "--timeout=1ms", "--shape=5000000")  # 40 MB do not arrive in that time.
+        self.assertEqual(report["runs"][0]["ok"], 0)
+        self.assertEqual(report["failures"], [])
+        elements, console = open_page(page)
+        self.assertEqual(console, [])
+        shown = [text for _, attributes, text in elements.having("data-path") if "/latency_us/" in attributes["data-path"]]
+        self.assertGreater(len(shown), 4)
+        self.assertEqual(set(shown), {"–"})
+        headline = [text.strip() for _, attributes, text in elements.having("id") if attributes["id"] == "headline"]
+        self.assertEqual(headline, ["0 calls/s, no right answer"])
+        # The seconds with errors are marked next to each other, within the chart.
+        marks = [(float(attributes["x"]), float(attributes["x"]) + float(attributes["width"]))
+                 for _, attributes, _ in elements.having("x") if attributes.get("class") == "error-mark"]
+        self.assertGreater(len(marks), 1)
+        for (_, end), (begin, _) in zip(marks, marks[1:]):
+            self.assertAlmostEqual(begin, end, places=6)
+
     def test_hostile_text_and_errors(self):
         report, page = make_page(self.folder, "--concurrency=2", "--warmup=0s", "--duration=1s")
         hostile = "</script><script>console.error('run')</script><img src=x onerror=console.error('run')>"
