@@ -74,18 +74,22 @@ class StopSignals {
     pthread_sigmask(SIG_BLOCK, &all_, nullptr);
   }
 
-  // The first one; what it is about.
-  std::string Wait() const {
+  // The first one: a user's, or kOwnSignal when no device is left.
+  int Wait() const {
     for (;;) {
       const int signal = WaitFor(all_);
-      if (signal != kOwnSignal) return strsignal(signal);
-      if (no_lane_left.load()) return "no device is left";
+      if (signal != kOwnSignal || no_lane_left.load()) return signal;
     }
   }
 
-  // From now on a further signal ends the process at once, whatever the drain is waiting for.
-  void ExitOnTheNext() const {
-    std::thread([signals = *this] {
+  // From now on the second signal of a user ends the process at once, whatever the drain is waiting for. The
+  // first one after `first`, kOwnSignal, asks for what is under way: who sees the server not serving may stop
+  // it.
+  void ExitOnTheSecond(int first) const {
+    std::thread([signals = *this, first] {
+      if (first == kOwnSignal) {
+        Log(LogLevel::kInfo, "draining already", {{"reason", strsignal(WaitFor(signals.users_))}});
+      }
       WaitFor(signals.users_);
       Log(LogLevel::kWarning, "a second signal: stopping without waiting for accepted work");
       _exit(kDrainFailed);
@@ -113,9 +117,11 @@ void PrintReadyLine(const Server& server) {
 // Serves until a signal, then drains.
 int Serve(std::unique_ptr<Server> server, const ServerOptions& options, const StopSignals& signals) {
   PrintReadyLine(*server);
-  const std::string reason = signals.Wait();
-  Log(no_lane_left.load() ? LogLevel::kError : LogLevel::kInfo, "draining", {{"reason", reason}});
-  signals.ExitOnTheNext();
+  const int signal = signals.Wait();
+  const bool lost = signal == kOwnSignal;
+  Log(lost ? LogLevel::kError : LogLevel::kInfo, "draining",
+      {{"reason", lost ? "no device is left" : strsignal(signal)}});
+  signals.ExitOnTheSecond(signal);
 
   server->AnnounceDrain();
   if (!no_lane_left.load()) std::this_thread::sleep_for(options.drain_delay);

@@ -73,6 +73,26 @@ TEST(Program, EndsWithThreeAtOnceAtASecondSignal) {
   EXPECT_EQ(program.Wait(), 3);
 }
 
+TEST(Program, EndsWithFourWhenItsDeviceIsLost) {
+  ChildProcess program(Command({"--backend=cpu"}), {{"SERVER_DOUBLE", "loses_its_device"}});
+  EXPECT_THAT(program.Errors(), HasSubstr("no device is left"));
+  EXPECT_EQ(program.Wait(), 4);
+}
+
+// Whoever sees that it does not serve stops it, which must not cost the answers that it still holds.
+TEST(Program, TakesASignalAfterTheLossOfItsDeviceForTheFirst) {
+  ChildProcess program(Command({"--drain_timeout=1h", "--backend=cpu"}),
+                       {{"SERVER_DOUBLE", "loses_its_device,drains_never"}});
+  EXPECT_THAT(program.ErrorLine(), HasSubstr("no device is left"));
+  EXPECT_EQ(program.ErrorLine(), "announced");
+  EXPECT_EQ(program.ErrorLine(), "begun");
+  program.Signal(SIGTERM);
+  EXPECT_THAT(program.ErrorLine(), HasSubstr("draining already"));
+  program.Signal(SIGTERM);
+  EXPECT_THAT(program.ErrorLine(), HasSubstr("a second signal"));
+  EXPECT_EQ(program.Wait(), 3);
+}
+
 TEST(Program, ServesOnForTheDrainDelayAfterSayingThatItDrains) {
   ChildProcess program(Command({"--drain_delay=1h", "--backend=cpu"}));
   program.OutputLine();

@@ -1,5 +1,6 @@
 // A double of the server for tests of the program around it. What it does is steered by the variable
-// SERVER_DOUBLE: "starts_not", "drains_never", "loses_work"; otherwise all goes well.
+// SERVER_DOUBLE, which holds any of "starts_not", "loses_its_device", "drains_never" and "loses_work";
+// otherwise all goes well.
 
 #include <cstdio>
 #include <cstdlib>
@@ -12,7 +13,7 @@ namespace {
 
 bool Told(std::string_view what) {
   const char* const told = std::getenv("SERVER_DOUBLE");
-  return told != nullptr && told == what;
+  return told != nullptr && std::string_view(told).find(what) != std::string_view::npos;
 }
 
 class ServerDouble final : public Server {
@@ -38,6 +39,7 @@ class ServerDouble final : public Server {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   if (Told("starts_not")) return absl::InvalidArgumentError("--listen: 127.0.0.1:1: Address already in use");
+  if (Told("loses_its_device")) options.on_no_lane_left();
   return std::make_unique<ServerDouble>(options);
 }
 
