@@ -17,6 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "server/base/command_line.h"
 #include "server/base/version.h"
+#include "server/build_info.h"
 #include "server/flags.h"
 #include "server/host.h"
 #include "server/memory.h"
@@ -143,7 +144,7 @@ int Run(int argc, char** argv) {
   const absl::StatusOr<base::CommandLine> command_line = base::ParseCommandLine(argc, argv);
   if (!command_line.ok()) return Fail(command_line.status());
   if (command_line->help || command_line->version) {
-    const std::string version = absl::StrCat("kldiv-server ", base::kVersion, "\n");
+    const std::string version = absl::StrCat("kldiv-server ", base::kVersion, "\n", kBuildInfo, "\n");
     std::fputs(command_line->help ? base::HelpText(kUsageText, ServerFlagGroups()).c_str() : version.c_str(),
                stdout);
     return kClean;

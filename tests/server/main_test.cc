@@ -165,7 +165,8 @@ TEST(Program, ShowsItsFlagsAndItsVersion) {
   EXPECT_THAT(help.errors, IsEmpty());
   const Ended version = RunToItsEnd({"--version"});
   EXPECT_EQ(version.code, 0);
-  EXPECT_EQ(version.output, std::string("kldiv-server ") + base::kVersion + "\n");
+  EXPECT_THAT(version.output, StartsWith(std::string("kldiv-server ") + base::kVersion + "\ncommit "));
+  EXPECT_THAT(version.output, AllOf(HasSubstr(", gRPC 1."), HasSubstr("CUDA"), ::testing::EndsWith("\n")));
 }
 
 TEST(Program, WarnsOfUnknownVariablesInItsLog) {
