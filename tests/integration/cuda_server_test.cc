@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kldiv/v1/kldiv.grpc.pb.h"
+#include "tests/integration/health.h"
 #include "tests/integration/requests.h"
 #include "tests/integration/server_process.h"
 #include "tests/server/child_process.h"
@@ -20,6 +21,8 @@
 namespace kldiv::cuda {
 namespace {
 
+using integration::HealthResponse;
+using integration::HealthWatcher;
 using integration::ServerProcess;
 using integration::UniformRequest;
 using ::testing::AllOf;
@@ -133,10 +136,13 @@ TEST(CudaServer, CannotStartWithADeviceThatIsNotThere) {
 TEST(CudaServer, AnswersWithTheFaultOfItsLastDeviceAndEndsWithFour) {
   const Variable fault("KLDIV_CUDA_HOST_FAIL", "kernel:2:700");
   ServerProcess server({"--backend=cuda"});
+  HealthWatcher health(server.NewChannel(), "");
+  EXPECT_EQ(health.Next(), HealthResponse::SERVING);
   EXPECT_TRUE(Evaluate(server, 1000).first.ok());
   const grpc::Status status = Evaluate(server, 1000).first;
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_THAT(status.error_message(), HasSubstr("cudaErrorIllegalAddress"));
+  EXPECT_EQ(health.Next(), HealthResponse::NOT_SERVING);
   EXPECT_EQ(server.Wait(), 4);
 }
 
