@@ -9,6 +9,7 @@ namespace {
 
 // The throttle is gRPC's retry budget: each failure costs a token, each answer gives a tenth back, and with
 // half of them gone nothing is tried again, so that a server in trouble is not sent several times its load.
+// So many, gRPC's most, because all calls that wait for a machine fail together once it is found to be gone.
 std::string Retries() {
   return absl::StrFormat(
       R"(
@@ -21,7 +22,7 @@ std::string Retries() {
       "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"]
     }
   }],
-  "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1})",
+  "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.1})",
       kMaxAttempts, kFirstPauseSeconds, kMaxPauseSeconds, kPauseGrowth);
 }
 

@@ -112,7 +112,7 @@ def service_config(retry: bool, balance: bool) -> str:
                   "backoffMultiplier": 2, "retryableStatusCodes": _RETRYABLE}
         names = [{"service": _SERVICE, "method": method} for method in _RETRIED_METHODS]
         config["methodConfig"] = [{"name": names, "retryPolicy": policy}]
-        config["retryThrottling"] = {"maxTokens": 100, "tokenRatio": 0.1}
+        config["retryThrottling"] = {"maxTokens": 1000, "tokenRatio": 0.1}
     if balance:
         config["loadBalancingConfig"] = [{"round_robin": {}}]
         config["healthCheckConfig"] = {"serviceName": _SERVICE}
