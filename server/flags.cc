@@ -42,10 +42,10 @@ ABSL_FLAG(ByteSize, max_queue_bytes, ByteSize{0},
           "Bytes of accepted and unanswered work, answers included; beyond it requests are refused with "
           "RESOURCE_EXHAUSTED. 0: 256MiB, but at most a quarter of --max_memory.");
 ABSL_FLAG(ByteSize, max_batch_bytes, ByteSize{32 << 20}, "Bytes of tensors that one batch holds.");
-ABSL_FLAG(
-    int32_t, max_connections, 0,
-    "Connections open at a time; further ones are closed at once. 0: 4096, but no more than an eighth of "
-    "--max_memory at 64KiB each.");
+ABSL_FLAG(int32_t, max_connections, 0,
+          "Connections open at a time; a further one takes the place of the longest-silent one of the peer "
+          "that has the "
+          "most, or is closed at once. 0: 4096, but no more than an eighth of --max_memory at 64KiB each.");
 ABSL_FLAG(int32_t, max_pairs_per_message, 65536, "Pairs that one EvaluateBatch message may hold.");
 ABSL_FLAG(int32_t, max_in_flight_per_stream, 256,
           "Pairs of one stream that are accepted and not yet answered; at that many its reading pauses.");

@@ -102,8 +102,12 @@ std::vector<Metric> MetricsSnapshot(const EvaluationService& service, const Batc
   out.Gauge("kldiv_read_grants_parked", "Calls that wait for one.", grants.parked);
   const Listener::Counters connections = listener.counters();
   out.Counter("kldiv_connections_accepted_total", "Connections accepted.", connections.accepted);
-  out.Counter("kldiv_connections_refused_total", "Connections closed at once: --max_connections were open.",
+  out.Counter("kldiv_connections_refused_total",
+              "Connections closed at once: --max_connections were open and none gave way.",
               connections.refused);
+  out.Counter("kldiv_connections_evicted_total",
+              "Connections ended so that another client could connect: --max_connections were open.",
+              connections.evicted);
   out.Counter("kldiv_accept_errors_total", "Failed accepts, for want of descriptors or memory.",
               connections.accept_errors);
   out.Gauge("kldiv_resident_bytes", "Physical memory of the process.", ResidentBytes());

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <thread>
@@ -22,6 +23,7 @@ namespace {
 
 constexpr int kBackOffMs = 50;      // after a failed accept; descriptors come back as connections end
 constexpr int kAcceptsInARow = 64;  // then the other sockets get their turn
+constexpr std::chrono::seconds kPatience{1};  // with connections that say nothing, before equals replace them
 constexpr rlim_t kMaxDescriptors = 1 << 20;
 
 class SocketListener final : public Listener {
@@ -34,7 +36,7 @@ class SocketListener final : public Listener {
   const std::vector<std::string>& addresses() const override { return addresses_; }
 
   void Start(int max_connections, Handover handover) override {
-    open_.emplace(max_connections);
+    open_.emplace(max_connections, kPatience);
     thread_ = std::thread([this, handover = std::move(handover)] { AcceptUntilWoken(*open_, handover); });
   }
 
@@ -50,7 +52,9 @@ class SocketListener final : public Listener {
     if (open_.has_value()) open_->ShutDownAll();
   }
 
-  Counters counters() const override { return {accepted_.load(), refused_.load(), accept_errors_.load()}; }
+  Counters counters() const override {
+    return {accepted_.load(), refused_.load(), evicted_.load(), accept_errors_.load()};
+  }
 
  private:
   void AcceptUntilWoken(OpenConnections& open, const Handover& handover) {
@@ -78,9 +82,15 @@ class SocketListener final : public Listener {
         accept_errors_.fetch_add(1);
         return false;
       }
-      if (!open.HasRoom(OpenConnections::Clock::now())) {
-        refused_.fetch_add(1);
-        continue;
+      switch (open.MakeRoom(fd.get(), OpenConnections::Clock::now())) {
+        case OpenConnections::Room::kFree:
+          break;
+        case OpenConnections::Room::kEvicted:
+          evicted_.fetch_add(1);
+          break;
+        case OpenConnections::Room::kNone:
+          refused_.fetch_add(1);
+          continue;
       }
       open.Add(fd.get());
       accepted_.fetch_add(1);
@@ -97,6 +107,7 @@ class SocketListener final : public Listener {
 
   std::atomic<int64_t> accepted_{0};
   std::atomic<int64_t> refused_{0};
+  std::atomic<int64_t> evicted_{0};
   std::atomic<int64_t> accept_errors_{0};
 };
 

@@ -25,7 +25,8 @@ class Listener {
 
   struct Counters {
     int64_t accepted = 0;       // handed over
-    int64_t refused = 0;        // closed at once: as many as `max_connections` were open
+    int64_t refused = 0;        // closed at once: `max_connections` were open and none gave way
+    int64_t evicted = 0;        // of those handed over: ended to make room
     int64_t accept_errors = 0;  // accept failed, for want of descriptors or memory
   };
 
@@ -39,7 +40,8 @@ class Listener {
   virtual const std::vector<std::string>& addresses() const = 0;
 
   // Accepts on a thread of its own until Close. Beyond `max_connections` (at least 1) open ones, a new
-  // connection is closed at once. Once.
+  // connection takes the place of the longest-silent one of the peer that has the most, or is closed at once:
+  // the rules are OpenConnections'. Once.
   virtual void Start(int max_connections, Handover handover) = 0;
 
   // Stops accepting, closes the sockets and removes Unix paths; no handover happens after it has returned.

@@ -3,24 +3,37 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <unordered_map>
 
 namespace kldiv::server {
 
-// How many of the connections handed out are still open, although their new owner closes them without
-// telling.
+// The connections handed out that are still open, although their new owner closes them without telling; and
+// who gives way when there are too many.
+//
+// A peer is an address without its port. Unix sockets are counted and never evicted: their clients are
+// programs of the same user, and the kernel does not tell when they spoke last.
 //
 // Used by one thread.
 class OpenConnections {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // At most `max` at a time, at least 1.
-  explicit OpenConnections(int max) : max_(max) {}
+  enum class Room {
+    kFree,
+    kEvicted,  // free now: another connection was ended
+    kNone,
+  };
 
-  // Whether one more fits. Looks at every connection when it seems full, but not oftener than every 10 ms: a
-  // flood of clients costs a part of a core, and room is seen that much later.
-  bool HasRoom(Clock::time_point now);
+  // At most `max` at a time, at least 1. A connection that has spoken within `patience` does not give way to
+  // one more of a peer that has as many connections as its own peer.
+  OpenConnections(int max, std::chrono::milliseconds patience) : max_(max), patience_(patience) {}
+
+  // Whether the open socket `fd` fits. When all places are taken, the connection of the peer with the most
+  // connections that has been silent for longest is ended to make room. All this looks at every connection,
+  // but not oftener than every 10 ms: a flood of clients costs a part of a core, and room is found that much
+  // later.
+  Room MakeRoom(int fd, Clock::time_point now);
 
   // Counts the open socket `fd`.
   void Add(int fd);
@@ -29,10 +42,18 @@ class OpenConnections {
   void ShutDownAll();
 
  private:
+  struct Connection {
+    uint64_t cookie = 0;
+    std::string peer;  // empty: a Unix socket's
+  };
+
+  bool IsFull() const { return open_.size() >= static_cast<size_t>(max_); }
   void ForgetClosed();
+  bool EvictFor(const std::string& newcomer);
 
   const int max_;
-  std::unordered_map<int, uint64_t> cookies_;  // by descriptor
+  const std::chrono::milliseconds patience_;
+  std::unordered_map<int, Connection> open_;  // by descriptor
   Clock::time_point looked_at_ = Clock::time_point::min();
 };
 
