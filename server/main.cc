@@ -24,6 +24,7 @@
 #include "server/observability/log.h"
 #include "server/options.h"
 #include "server/server.h"
+#include "server/service_manager.h"
 
 namespace kldiv::server {
 namespace {
@@ -115,14 +116,22 @@ void PrintReadyLine(const Server& server) {
   std::fflush(stdout);
 }
 
+void Tell(ServiceState state) {
+  const absl::Status told = TellServiceManager(state);
+  if (told.ok()) return;
+  Log(LogLevel::kWarning, "the service manager was not told", {{"error", std::string(told.message())}});
+}
+
 // Serves until a signal, then drains.
 int Serve(std::unique_ptr<Server> server, const ServerOptions& options, const StopSignals& signals) {
   PrintReadyLine(*server);
+  Tell(ServiceState::kReady);
   const int signal = signals.Wait();
   const bool lost = signal == kOwnSignal;
   Log(lost ? LogLevel::kError : LogLevel::kInfo, "draining",
       {{"reason", lost ? "no device is left" : strsignal(signal)}});
   signals.ExitOnTheSecond(signal);
+  Tell(ServiceState::kStopping);
 
   server->AnnounceDrain();
   if (!no_lane_left.load()) std::this_thread::sleep_for(options.drain_delay);

@@ -10,6 +10,7 @@
 
 #include "server/base/version.h"
 #include "tests/server/child_process.h"
+#include "tests/server/notify_socket.h"
 
 namespace kldiv::server {
 namespace {
@@ -46,6 +47,29 @@ TEST(Program, PrintsOneReadyLineAndEndsCleanlyAtSigterm) {
             "listening on 127.0.0.1:7,unix:/tmp/k.sock metrics=127.0.0.1:9464 backend=cpu");
   program.Signal(SIGTERM);
   EXPECT_EQ(program.Output(), "");
+  EXPECT_EQ(program.Wait(), 0);
+}
+
+TEST(Program, TellsTheServiceManagerWhenItServesAndWhenItsDrainBegins) {
+  const NotifySocket manager(NotifySocket::Kind::kAbstract);
+  ChildProcess program(Command({"--drain_timeout=1h", "--backend=cpu"}),
+                       {{"NOTIFY_SOCKET", manager.name()}, {"SERVER_DOUBLE", "drains_never"}});
+  EXPECT_EQ(manager.Receive(), "READY=1");
+  EXPECT_THAT(program.OutputLine(), StartsWith("listening on "));
+  EXPECT_FALSE(manager.HasMessage());
+  program.Signal(SIGTERM);
+  EXPECT_EQ(manager.Receive(), "STOPPING=1");
+  program.Signal(SIGTERM);
+  EXPECT_EQ(program.Wait(), 3);
+  EXPECT_FALSE(manager.HasMessage());
+}
+
+TEST(Program, ServesWithoutTheServiceManagerThatItCannotTell) {
+  ChildProcess program(Command({"--log_format=text", "--backend=cpu"}),
+                       {{"NOTIFY_SOCKET", "/missing/socket"}});
+  program.OutputLine();
+  EXPECT_THAT(program.ErrorLine(), HasSubstr(" warning the service manager was not told"));
+  program.Signal(SIGTERM);
   EXPECT_EQ(program.Wait(), 0);
 }
 
