@@ -8,7 +8,8 @@ folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 
 # help2man makes a synopsis of GNU's spelling of the usage.
-"$program" --help | sed -E '1s/^usage:/Usage:/; 2,5s/^       kldiv /  or:  kldiv /; 1,5s/\] {2,}(.*)/] (\1)/' >"$folder/help"
+"$program" --help |
+  sed -E '1s/^usage:/Usage:/; 2,5s/^       kldiv /  or:  kldiv /; 1,5s/\] {2,}(.*)/] (\1)/' >"$folder/help"
 "$program" --version | sed -n 1p >"$folder/version"
 # shellcheck disable=SC2016  # the script that is written expands it
 printf '#!/bin/sh\ncat "%s/${1#--}"\n' "$folder" >"$folder/$name"

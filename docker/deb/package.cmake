@@ -32,7 +32,8 @@ function(kldiv_man_page program what see_also)
   install(FILES ${KLDIV_DEB_BUILD}/${program}.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endfunction()
 
-kldiv_man_page(kldiv-server "serve Kullback-Leibler divergences over gRPC" "kldiv(1), kldiv-load(1), systemd.service(5)")
+kldiv_man_page(kldiv-server "serve Kullback-Leibler divergences over gRPC"
+               "kldiv(1), kldiv-load(1), systemd.service(5)")
 kldiv_man_page(kldiv "evaluate Kullback-Leibler divergences" "kldiv-server(1), kldiv-load(1)")
 kldiv_man_page(kldiv-load "put a kldiv-server under load" "kldiv-server(1), kldiv(1)")
 kldiv_compressed(changelog COMMAND cat ${KLDIV_DEB_DIR}/changelog DEPENDS ${KLDIV_DEB_DIR}/changelog)
@@ -70,7 +71,8 @@ its header, whose users also need the packages that are suggested.")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_PREDEPENDS "init-system-helpers (>= 1.54~)")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS
-    "cmake, g++, libabsl-dev, libgrpc++-dev, libprotobuf-dev, pkg-config, protobuf-compiler, protobuf-compiler-grpc")
+    "cmake, g++, libabsl-dev, libgrpc++-dev, libprotobuf-dev, make, pkg-config, protobuf-compiler, \
+protobuf-compiler-grpc")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${KLDIV_DEB_DIR}/conffiles ${KLDIV_DEB_DIR}/postinst ${KLDIV_DEB_DIR}/prerm
                                        ${KLDIV_DEB_DIR}/postrm)

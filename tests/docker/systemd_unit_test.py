@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Compares the systemd unit and its file of flags with what the server says of itself.
+
+Usage: systemd_unit_test.py BIN_FOLDER"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SERVER = pathlib.Path(sys.argv.pop()) / "kldiv-server"
+SLACK_S = 5  # for what the server does before and after the drain
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def seconds(text):
+    number, unit = re.fullmatch(r"(\d+)([smh]?)", text).groups()
+    return int(number) * UNITS[unit]
+
+
+class SystemdUnit(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        lines = (ROOT / "docker/systemd/kldiv-server.service").read_text().splitlines()
+        cls.unit = dict(line.split("=", 1) for line in lines if re.match(r"\w+=", line))
+        cls.settings = re.findall(r"^#(KLDIV_(\w+)=(.+))$",
+                                  (ROOT / "docker/systemd/kldiv-server.default").read_text(), re.MULTILINE)
+        text = subprocess.run([SERVER, "--help"], check=True, capture_output=True, text=True).stdout
+        cls.defaults = dict(re.findall(r"^  --(\w+) \(default: (.*)\)$", text, re.MULTILINE))
+
+    def test_stops_by_force_only_what_outlasted_the_longest_drain(self):
+        drain = seconds(self.defaults["drain_delay"]) + seconds(self.defaults["drain_timeout"])
+        self.assertEqual(seconds(self.unit["TimeoutStopSec"]), drain + SLACK_S)
+        self.assertEqual(self.unit["KillSignal"], "SIGTERM")
+
+    def test_lets_in_as_many_connections_as_the_server_may_have(self):
+        self.assertEqual(self.unit["LimitNOFILE"], "65536")
+
+    def test_reads_the_file_that_the_package_installs(self):
+        self.assertEqual(self.unit["EnvironmentFile"], "-/etc/default/kldiv-server")
+        self.assertEqual((ROOT / "docker/deb/conffiles").read_text().split(), ["/etc/default/kldiv-server"])
+
+    def test_shows_only_flags_that_exist_with_values_that_are_valid(self):
+        self.assertGreater(len(self.settings), 3)
+        for setting, name, value in self.settings:
+            with self.subTest(setting):
+                self.assertIn(name.lower(), self.defaults)
+                if not value.startswith("/"):  # a file that the reader has to make
+                    subprocess.run([SERVER, "--check_config", "--max_memory=4GiB", f"--{name.lower()}={value}"],
+                                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    unittest.main()
