@@ -103,9 +103,7 @@ class LoadTest {
     std::fputs(table.c_str(), stdout);
     bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     if (!written) tool::PrintLine("the table cannot be written to stdout");
-    const std::string json = ToJson(report_);
-    if (!WriteFile(report_.settings.json, json)) written = false;
-    if (!WriteFile(report_.settings.html, RenderPage(json))) written = false;
+    if (!WriteFiles()) written = false;
     const std::vector<std::string> failures = Failures(report_);
     for (const std::string& failure : failures) tool::PrintLine(absl::StrCat("failed: ", failure));
     return failures.empty() && written ? tool::kSuccess : tool::kFailed;
@@ -201,8 +199,17 @@ class LoadTest {
     report_.search->best = HighestThatHolds(limits, [this](double value) { return Holds(value); });
   }
 
+  // Those that are wanted. True: all could be written.
+  bool WriteFiles() const {
+    const Settings& settings = report_.settings;
+    if (settings.json.empty() && settings.html.empty()) return true;
+    const std::string json = ToJson(report_);
+    const bool json_written = settings.json.empty() || WriteFile(settings.json, json);
+    const bool html_written = settings.html.empty() || WriteFile(settings.html, RenderPage(json));
+    return json_written && html_written;
+  }
+
   static bool WriteFile(const std::string& path, const std::string& text) {
-    if (path.empty()) return true;
     std::ofstream file(path, std::ios::trunc);
     file << text << '\n';
     file.close();
