@@ -1,6 +1,5 @@
 #include "tests/security/certificate_authority.h"
 
-#include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -11,21 +10,16 @@
 #include <cstdlib>
 #include <utility>
 
+#include "server/security/openssl_pointers.h"
+
 namespace kldiv::testing {
 namespace {
 
-constexpr long kSecondsPerDay = 24 * 60 * 60;
+using server::openssl::Bio;
+using server::openssl::Certificate;
+using server::openssl::Key;
 
-template <auto Free>
-struct Freed {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using Bio = std::unique_ptr<BIO, Freed<BIO_free>>;
-using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
+constexpr long kSecondsPerDay = 24 * 60 * 60;
 
 void Require(bool condition, const char* what) {
   if (condition) return;
