@@ -9,20 +9,13 @@
 #include "client/include/kldiv/client.h"
 #include "client/service_config.h"
 #include "tests/client/fake_server.h"
+#include "tests/client/small_pair.h"
 
 namespace kldiv {
 namespace {
 
 using client_testing::FakeServer;
-
-const int64_t kShape[] = {3};
-const float kInput[] = {-1, -2, -3};
-const float kTarget[] = {.25F, .25F, .5F};
-
-Pair SmallPair() {
-  return {.input = {std::span<const float>(kInput), kShape},
-          .target = {std::span<const float>(kTarget), kShape}};
-}
+using client_testing::SmallPair;
 
 // Three servers with health, each of which counts its calls.
 class Balancing : public testing::Test {

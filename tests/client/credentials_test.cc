@@ -10,6 +10,7 @@
 
 #include "client/include/kldiv/client.h"
 #include "tests/client/fake_server.h"
+#include "tests/client/small_pair.h"
 #include "tests/security/certificate_authority.h"
 #include "tests/testing/temporary_folder.h"
 
@@ -17,20 +18,12 @@ namespace kldiv {
 namespace {
 
 using client_testing::FakeServer;
+using client_testing::SmallPair;
 using ::testing::AllOf;
 using testing::CertificateAuthority;
 using ::testing::HasSubstr;
 using testing::KeyPair;
 using testing::TemporaryFolder;
-
-const int64_t kShape[] = {3};
-const float kInput[] = {-1, -2, -3};
-const float kTarget[] = {.25F, .25F, .5F};
-
-Pair SmallPair() {
-  return {.input = {std::span<const float>(kInput), kShape},
-          .target = {std::span<const float>(kTarget), kShape}};
-}
 
 // A fake server that notes the token of each call.
 class CredentialsTest : public ::testing::Test {

@@ -11,6 +11,7 @@
 
 #include "client/include/kldiv/client.h"
 #include "tests/client/real_server.h"
+#include "tests/client/small_pair.h"
 #include "tests/security/certificate_authority.h"
 #include "tests/server/child_process.h"
 #include "tests/testing/temporary_folder.h"
@@ -19,21 +20,13 @@ namespace kldiv {
 namespace {
 
 using client_testing::RealServer;
+using client_testing::SmallPair;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 using testing::CertificateAuthority;
 using testing::KeyPair;
 using testing::TemporaryFolder;
 using Code = absl::StatusCode;
-
-const int64_t kShape[] = {3};
-const float kInput[] = {-1, -2, -3};
-const float kTarget[] = {.25F, .25F, .5F};
-
-Pair SmallPair() {
-  return {.input = {std::span<const float>(kInput), kShape},
-          .target = {std::span<const float>(kTarget), kShape}};
-}
 
 class SecurityTest : public ::testing::Test {
  protected:

@@ -9,22 +9,15 @@
 #include "absl/synchronization/notification.h"
 #include "client/include/kldiv/client.h"
 #include "tests/client/fake_server.h"
+#include "tests/client/small_pair.h"
 
 namespace kldiv {
 namespace {
 
 using client_testing::FakeServer;
+using client_testing::SmallPair;
 using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAre;
-
-const int64_t kShape[] = {3};
-const float kInput[] = {-1, -2, -3};
-const float kTarget[] = {.25F, .25F, .5F};
-
-Pair SmallPair() {
-  return {.input = {std::span<const float>(kInput), kShape},
-          .target = {std::span<const float>(kTarget), kShape}};
-}
 
 v1::EvaluateResult Answer(const v1::EvaluateRequest& request) {
   v1::EvaluateResult result;
