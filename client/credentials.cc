@@ -1,5 +1,8 @@
 #include "client/credentials.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <fstream>
 #include <sstream>
@@ -52,14 +55,29 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   return token;
 }
 
+// HOST, or [HOST] in IPv6, of one server's address, which may have a port.
+std::string HostOf(std::string_view address) {
+  if (address.starts_with('[')) return std::string(address.substr(0, address.find(']') + 1));
+  return std::string(address.substr(0, address.find(':')));
+}
+
+bool IsLoopback(const std::string& host) {
+  if (host == "localhost" || host == "[::1]") return true;
+  in_addr v4{};
+  return inet_pton(AF_INET, host.c_str(), &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
+}
+
 }  // namespace
 
 bool IsLocal(std::string_view server) {
-  for (const std::string_view prefix :
-       {"unix:", "127.", "localhost:", "[::1]:", "ipv4:127.", "ipv6:[::1]:"}) {
-    if (server.starts_with(prefix)) return true;
+  if (server.starts_with("unix:")) return true;
+  if (server.starts_with("ipv4:") || server.starts_with("ipv6:")) server.remove_prefix(5);
+  while (true) {
+    const size_t end = server.find(',');
+    if (!IsLoopback(HostOf(server.substr(0, end)))) return false;
+    if (end == std::string_view::npos) return true;
+    server.remove_prefix(end + 1);
   }
-  return false;
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(

@@ -7,13 +7,15 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "client/include/kldiv/client.h"
 
 namespace kldiv::internal {
 
-// Is it an address of this machine?
+// Are all servers that the address names on this machine, as far as it says itself? A name but localhost is
+// not looked up.
 bool IsLocal(std::string_view server);
 
 // TLS with the options' files, or plaintext.

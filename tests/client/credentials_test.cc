@@ -224,5 +224,18 @@ TEST_F(CredentialsTest, AreRefusedWhenTheyCannotBeUsed) {
       Client::Create({.server = "example.com:1", .token_file = token, .allow_plaintext_tokens = true}).ok());
 }
 
+// A token goes to these without TLS: a name that only begins like them is another machine's.
+TEST(IsLocal, IsEveryServerOfTheAddressOnThisMachine) {
+  for (const char* const local : {"127.0.0.1:50051", "127.1.2.3", "localhost:1", "localhost", "[::1]:1",
+                                  "unix:/run/kldiv", "ipv4:127.0.0.1:1,127.0.0.2:1", "ipv6:[::1]:1"}) {
+    EXPECT_TRUE(internal::IsLocal(local)) << local;
+  }
+  for (const char* const other : {"ipv4:127.0.0.1:1,10.0.0.1:1", "127.example.com:1",
+                                  "127.0.0.1.example.com:1", "localhost.example.com:1", "dns:///localhost:1",
+                                  "[::2]:1", "10.0.0.1:1", "example.com", "", "ipv4:"}) {
+    EXPECT_FALSE(internal::IsLocal(other)) << other;
+  }
+}
+
 }  // namespace
 }  // namespace kldiv
