@@ -3,8 +3,11 @@
 import json
 import pathlib
 import re
-import signal
 import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "testing"))
+from server_process import ServerProcess  # noqa: E402  # the folder has just been named
 
 BUILD = pathlib.Path("build/release")
 PEERS = pathlib.Path(__file__).parent / "peers"
@@ -12,18 +15,11 @@ PYTHON = "/usr/bin/python3"
 OURS = ("--listen=127.0.0.1:0", "--metrics_listen=")
 
 
-class Server:
-    """A server on a free port of this machine, from its ready line until `stop`."""
+class Server(ServerProcess):
+    """A server on a free port of this machine."""
 
     def __init__(self, *command):
-        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True)
-        line = self.process.stdout.readline()
-        match = re.match(r"listening on (\S+)", line)
-        if not match:
-            self.process.kill()
-            raise RuntimeError(f"{command[0]} did not start: {line!r}")
-        self.address = match.group(1)
+        super().__init__(*command, stderr=subprocess.DEVNULL)
 
     def cpu_seconds(self):
         """Of all its threads, and of the processes that it has forked."""
@@ -38,11 +34,6 @@ class Server:
         """KiB in physical memory."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1))
-
-    def stop(self):
-        """Its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
 
 
 def kldiv_server(*flags, binary="bin/kldiv-server"):

@@ -14,8 +14,10 @@ import tempfile
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import network  # pylint: disable=wrong-import-position
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "testing")]
+import network  # noqa: E402  # the folders have just been named
+from server_process import ServerProcess  # noqa: E402
 
 BIN = pathlib.Path(sys.argv.pop())
 PORT, METRICS_PORT = 50051, 9464
@@ -32,31 +34,20 @@ class Server:
 
     def start(self):
         address = self.net.address(self.i)
-        self.process = subprocess.Popen(
-            self.net.command(self.i, BIN / "kldiv-server", f"--listen={address}:{PORT}", "--backend=cpu",
-                             f"--metrics_listen={address}:{METRICS_PORT}", f"--max_connection_age={CONNECTION_AGE}s"),
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        if not self.process.stdout.readline().startswith("listening on "):
-            raise RuntimeError(f"server {self.i} did not start")
+        self.process = ServerProcess(
+            *self.net.command(self.i, BIN / "kldiv-server", f"--listen={address}:{PORT}", "--backend=cpu",
+                              f"--metrics_listen={address}:{METRICS_PORT}", f"--max_connection_age={CONNECTION_AGE}s"),
+            stderr=subprocess.DEVNULL)
 
     def stop(self, with_signal=signal.SIGTERM):
-        self.process.send_signal(with_signal)
-        code = self.process.wait(timeout=60)
-        self.process.stdout.close()
-        self.process = None
-        return code
+        process, self.process = self.process, None
+        return process.stop(with_signal)
 
-
-class Metrics:
-    """Counts evaluated pairs of each server, asked from the client's machine."""
-
-    def __init__(self, net):
-        self.net = net
-
-    def pairs(self, i):
-        text = subprocess.run(self.net.command(0, sys.executable, "-c", "import urllib.request, sys; print("
-                                               "urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())",
-                                               f"http://{self.net.address(i)}:{METRICS_PORT}/metrics"),
+    def pairs(self):
+        """How many it has evaluated, asked from the client's machine."""
+        read = "import urllib.request, sys; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
+        text = subprocess.run(self.net.command(0, sys.executable, "-c", read,
+                                               f"http://{self.net.address(self.i)}:{METRICS_PORT}/metrics"),
                               check=True, capture_output=True, text=True).stdout
         return next(int(float(line.split()[1])) for line in text.splitlines()
                     if line.startswith("kldiv_pairs_completed_total "))
@@ -67,7 +58,6 @@ class Replicas(unittest.TestCase):
         self.net = self.enter(network.Network(4))
         self.names = self.enter(network.Names(self.net))
         self.servers = {i: Server(self.net, i) for i in range(1, 5)}
-        self.metrics = Metrics(self.net)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.document = pathlib.Path(folder.name) / "report.json"
@@ -113,9 +103,9 @@ class Replicas(unittest.TestCase):
 
     def assert_even(self, *numbers):
         """The servers' shares of the next two seconds differ by a fifth of the mean at most."""
-        before = {i: self.metrics.pairs(i) for i in numbers}
+        before = {i: self.servers[i].pairs() for i in numbers}
         time.sleep(2)
-        shares = {i: self.metrics.pairs(i) - before[i] for i in numbers}
+        shares = {i: self.servers[i].pairs() - before[i] for i in numbers}
         mean = sum(shares.values()) / len(shares)
         print(f"{self._testMethodName}: shares {shares}", flush=True)
         for i, share in shares.items():

@@ -18,6 +18,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "testing"))
+from server_process import ServerProcess  # noqa: E402  # the folder has just been named
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.argv.pop())
 RULES = ROOT / "docker/prometheus/alerts.yml"
@@ -40,8 +43,6 @@ def running(*command, **options):
     finally:
         process.terminate()
         process.wait(timeout=60)
-        if process.stdout:
-            process.stdout.close()
 
 
 class Prometheus:
@@ -70,20 +71,19 @@ class Prometheus:
 class Monitoring(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        server = cls.enterClassContext(running(
-            BIN / "kldiv-server", "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0", "--cpu_threads=1",
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
-        ready = re.fullmatch(r"listening on (\S+) metrics=(\S+) backend=\w+\n", server.stdout.readline())
+        server = ServerProcess(BIN / "kldiv-server", "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0",
+                               "--cpu_threads=1", stderr=subprocess.DEVNULL)
+        cls.addClassCleanup(server.stop)
         # Pairs of more than four tiles, which go through the lanes.
         cls.enterClassContext(running(
-            BIN / "kldiv-load", f"--server={ready[1]}", "--shape=100x1000", "--concurrency=2", "--warmup=0s",
+            BIN / "kldiv-load", f"--server={server.address}", "--shape=100x1000", "--concurrency=2", "--warmup=0s",
             "--duration=10m", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         folder = cls.enterClassContext(tempfile.TemporaryDirectory())
         config = pathlib.Path(folder) / "prometheus.yml"
         config.write_text(json.dumps({  # JSON is YAML.
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
-            "scrape_configs": [{"job_name": "kldiv", "static_configs": [{"targets": [ready[2]]}]}]}))
+            "scrape_configs": [{"job_name": "kldiv", "static_configs": [{"targets": [server.metrics]}]}]}))
         cls.prometheus = Prometheus(f"127.0.0.1:{free_port()}")
         cls.enterClassContext(running(
             "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data",

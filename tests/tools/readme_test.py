@@ -20,28 +20,21 @@ import sys
 import tempfile
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "testing"))
+from server_process import ServerProcess  # noqa: E402  # the folder has just been named
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KNOWN_LANGUAGES = {"sh", "cmake", "cpp", "python", "text"}
 
 
-class Server:
+class Server(ServerProcess):
     """The server that the README starts, but on a free port and without metrics."""
 
     def __init__(self, shell, binary):
         line = re.search(r"^build/release/bin/kldiv-server(.*) &$", shell, re.MULTILINE)
         flags = shlex.split(line.group(1).replace("127.0.0.1:50051", "127.0.0.1:0"))
-        self.process = subprocess.Popen([binary, *flags, "--metrics_listen="], stdout=subprocess.PIPE, text=True)
-        ready = self.process.stdout.readline()
-        if not ready.startswith("listening on "):
-            self.close()
-            raise RuntimeError(f"no ready line but {ready!r}")
-        self.address = ready.split()[2]
-
-    def close(self):
-        self.process.terminate()
-        self.process.stdout.close()
-        return self.process.wait(timeout=60)
+        super().__init__(binary, *flags, "--metrics_listen=")
 
 
 class Readme(unittest.TestCase):
@@ -65,7 +58,7 @@ class Readme(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.folder.cleanup()
-        if cls.server.close() != 0:
+        if cls.server.stop() != 0:
             raise RuntimeError("the server did not end cleanly")
 
     def run_in_tree(self, *command, **keywords):

@@ -1,24 +1,23 @@
 """A kldiv-server under measurement."""
 
 import os
-import re
-import signal
+import pathlib
 import subprocess
+import sys
 import threading
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "testing"))
+from server_process import ServerProcess  # noqa: E402  # the folder has just been named
 
-class Server:
-    """Starts the server on free ports of 127.0.0.1 and ::1; `stop` ends it and checks its exit code."""
+
+class Server(ServerProcess):
+    """A kldiv-server on free ports of 127.0.0.1 and ::1."""
 
     def __init__(self, binary, *flags, preexec=None):
-        self.process = subprocess.Popen([binary, "--listen=127.0.0.1:0,[::1]:0", "--metrics_listen=127.0.0.1:0", *flags],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=preexec)
-        line = self.process.stdout.readline()
-        match = re.match(r"listening on (\S+),(\S+) metrics=(\S+) ", line)
-        if not match:
-            raise RuntimeError(f"the server did not start: {line!r}")
-        self.ipv4, self.ipv6, self.metrics = match.groups()
+        super().__init__(binary, "--listen=127.0.0.1:0,[::1]:0", "--metrics_listen=127.0.0.1:0", *flags,
+                         stderr=subprocess.DEVNULL, preexec_fn=preexec)
+        self.ipv4, self.ipv6 = self.addresses
         self.peak = 0
         self._watching = threading.Event()
         self._watcher = None
@@ -48,7 +47,3 @@ class Server:
         """Resident bytes after so long."""
         time.sleep(seconds)
         return self.resident()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)

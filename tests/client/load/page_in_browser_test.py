@@ -15,27 +15,28 @@ import threading
 import unittest
 from html.parser import HTMLParser
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "testing"))
+from server_process import ServerProcess  # noqa: E402  # the folder has just been named
+
 BIN = pathlib.Path(sys.argv.pop())
 STALL_SECONDS = 1
 
 
-class Server:
+class Server(ServerProcess):
+    def __init__(self):
+        super().__init__(BIN / "kldiv-server", "--listen=127.0.0.1:0", "--metrics_listen=", stderr=subprocess.DEVNULL)
+
     def __enter__(self):
-        self.process = subprocess.Popen([BIN / "kldiv-server", "--listen=127.0.0.1:0", "--metrics_listen="],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.address = self.process.stdout.readline().split()[2]
         return self
+
+    def __exit__(self, *_):
+        self.stop()
 
     def stall_after(self, seconds):
         def stall():
             self.process.send_signal(signal.SIGSTOP)
             threading.Timer(STALL_SECONDS, self.process.send_signal, [signal.SIGCONT]).start()
         threading.Timer(seconds, stall).start()
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(timeout=60)
-        self.process.stdout.close()
 
 
 class Elements(HTMLParser):

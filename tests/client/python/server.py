@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import struct
 import subprocess
 import sys
@@ -13,28 +12,20 @@ import numpy
 
 import kldiv
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "testing"))
+from server_process import ServerProcess  # noqa: E402  # the folder has just been named
+
 REDUCTIONS = ("none", "mean", "batchmean", "sum")
 
 
-class Server:
+class Server(ServerProcess):
     """A kldiv-server on a free port, from the programs in `folder`."""
 
     def __init__(self, folder, *flags):
         self.folder = pathlib.Path(folder)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KLDIV_")}
-        self.process = subprocess.Popen([self.folder / "kldiv-server", "--listen=127.0.0.1:0", "--metrics_listen=",
-                                         "--backend=cpu", *flags], stdout=subprocess.PIPE, text=True, env=environment)
-        ready = re.match(r"listening on (\S+) ", self.process.stdout.readline())
-        if not ready:
-            self.stop()
-            raise RuntimeError("the server did not start")
-        self.address = ready.group(1)
-
-    def stop(self):
-        """Ends it; its exit code."""
-        self.process.terminate()
-        self.process.stdout.close()
-        return self.process.wait(timeout=60)
+        super().__init__(self.folder / "kldiv-server", "--listen=127.0.0.1:0", "--metrics_listen=", "--backend=cpu",
+                         *flags, env=environment)
 
     def eval(self, x, t, *flags):
         """What `kldiv eval` answers for two NumPy arrays: a float, or with --reduction=none an array."""
