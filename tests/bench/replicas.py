@@ -1,0 +1,181 @@
+#!/usr/bin/python3
+"""What a call costs when one, two or three servers share the calls, and what a million of them cost.
+
+The servers have addresses of their own on this machine and a lane each; kldiv-load takes turns on them with the client
+library's round_robin. In each round every fleet gets open-loop load, and their figures are medians of ratios within a
+round. Two questions, for the cost of a call depends on how busy its server is (calls that overlap share wake-ups):
+  at the same rate in all   what the same work costs when it is spread over more servers
+  at the same rate each     whether a server's calls cost more because it has neighbours; this is growth
+Then closed loops show what the machine's cores, shared with kldiv-load, can do in all.
+
+usage: replicas.py [--rounds 11] [--seconds 1] [--quick] [--build FOLDER] [--json build/replicas.json]
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+import load
+
+FLEETS = (1, 2, 3)
+# Elements of a tensor -> calls a second over all servers: about a tenth of what one server of one lane can do.
+RATES = {1_000: 2_400, 32_000: 900, 250_000: 180}
+GROWN = 1.10
+OUTSTANDING = 16
+CONNECTIONS = 400
+SETTLED = 0.3  # seconds, before the measurement and after it
+
+
+class Replica(load.Server):
+    """One of several servers, at an address of its own, that computes on one thread."""
+
+    def __init__(self, number):
+        begin = time.monotonic()
+        super().__init__(load.BUILD / "bin/kldiv-server", "--backend=cpu", "--cpu_threads=1",
+                         f"--listen=127.0.0.{number}:0", "--metrics_listen=127.0.0.1:0")
+        self.started_in = time.monotonic() - begin
+
+    def pairs(self):
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return next(int(float(line.split()[1])) for line in lines if line.startswith("kldiv_pairs_completed_total "))
+
+
+def load_command(servers, elements, *flags):
+    addresses = ",".join(server.address for server in servers)
+    return [load.BUILD / "bin/kldiv-load", f"--server=ipv4:{addresses}", f"--shape={elements}", "--warmup=0s",
+            "--progress=false", *flags]
+
+
+def wait_for_pairs(servers, least, tester):
+    deadline = time.monotonic() + 60
+    while sum(server.pairs() for server in servers) < least:
+        if time.monotonic() > deadline or tester.poll() is not None:
+            raise RuntimeError("kldiv-load does not get so far within a minute")
+        time.sleep(0.02)
+
+
+def put_under_load(servers, elements, seconds, *flags):
+    """One run of kldiv-load. cpu_us: of the servers for each call, without the run's beginning and end, because each
+    connection costs, too; share: of the busiest server, 1 being the mean."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        flags = (*flags, f"--json={report.name}", f"--duration={seconds + 2 * SETTLED}s")
+        command = load_command(servers, elements, *flags)
+        before = sum(server.pairs() for server in servers)
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as tester:
+            try:
+                wait_for_pairs(servers, before + 1, tester)
+                time.sleep(SETTLED)
+                pairs = [server.pairs() for server in servers]
+                cpu = sum(server.cpu_seconds() for server in servers)
+                time.sleep(seconds)
+                cpu = sum(server.cpu_seconds() for server in servers) - cpu  # first, for asking costs, too
+                pairs = [server.pairs() - earlier for server, earlier in zip(servers, pairs)]
+                cut_short = tester.poll() is not None
+                _, said = tester.communicate(timeout=60)
+            finally:
+                tester.kill()
+        if tester.returncode != 0 or cut_short:  # one wrong or failed answer is enough
+            raise RuntimeError(f"kldiv-load ended with {tester.returncode}, too early: {cut_short}. {said}")
+        measured = json.load(report)["runs"][0]
+    return {"cpu_us": cpu * 1e6 / sum(pairs), "share": max(pairs) * len(pairs) / sum(pairs),
+            "calls_per_second": measured["achieved_rate"], "p50_us": measured["latency_us"]["p50"],
+            "p99_us": measured["latency_us"]["p99"]}
+
+
+def median(runs, what="cpu_us"):
+    return statistics.median(run[what] for run in runs)
+
+
+def measure(fleets, elements, rounds, seconds):
+    """{(servers, calls a second in all): [a run for each round]}, and {servers: [closed-loop runs]}."""
+    rate = RATES[elements]
+    kinds = [(count, rate) for count in FLEETS] + [(1, rate // count) for count in FLEETS[1:]]
+    opened, closed = {kind: [] for kind in kinds}, {count: [] for count in FLEETS}
+    for turn in range(rounds):
+        shift = turn % len(kinds)
+        for count, offered in kinds[shift:] + kinds[:shift]:
+            opened[count, offered].append(
+                put_under_load(fleets[count], elements, seconds, f"--rate={offered}"))
+        for count in FLEETS:
+            closed[count].append(
+                put_under_load(fleets[count], elements, seconds, f"--concurrency={OUTSTANDING}", "--connections=2"))
+    return opened, closed
+
+
+def judge(elements, opened, closed, bars):
+    rate, name = RATES[elements], f"{elements:,} floats"
+
+    def ratio(count, of_one):
+        return statistics.median(many["cpu_us"] / one["cpu_us"]
+                                 for many, one in zip(opened[count, rate], opened[1, of_one]))
+    for (count, offered), runs in opened.items():
+        bars.report(f"{name}, {count} x {offered / count:,.0f} calls/s: server CPU us a call", median(runs),
+                    note=f"p50 {median(runs, 'p50_us'):,.0f} us, busiest server {median(runs, 'share'):.2f} x the mean")
+    for count in FLEETS[1:]:
+        for what, of_one in (("in all", rate), ("each", rate // count)):
+            bars.report(f"{name}, {of_one:,} calls/s {what}: CPU a call, {count} servers / 1", ratio(count, of_one),
+                        most=GROWN)
+    for count, runs in closed.items():
+        bars.report(f"{name}, {count} servers, {OUTSTANDING} outstanding: calls/s", median(runs, "calls_per_second"),
+                    note=f"server CPU {median(runs):,.1f} us a call")
+    bars.report(f"{name}: core-seconds for a million evaluations", median(opened[1, rate]),
+                note=f"with {OUTSTANDING} outstanding {median(closed[1]):,.1f}")
+
+
+def kib_of_a_connection(server, count):
+    """What a client library's connection, with its health watch, keeps of the server's memory."""
+    resident, before = server.resident(), server.pairs()
+    command = load_command([server], 1, f"--connections={count}", f"--rate={count}", "--duration=1h")
+    tester = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_pairs([server], before + 2 * count, tester)  # The calls take turns: each connection has been used.
+        return (server.resident() - resident) / count
+    finally:
+        tester.kill()
+        tester.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--seconds", type=float, default=1, help="of each measurement")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that it runs")
+    parser.add_argument("--build", type=pathlib.Path, default=load.BUILD, help="folder of the programs")
+    parser.add_argument("--json", default="build/replicas.json")
+    options = parser.parse_args()
+    load.BUILD = options.build
+    rounds, seconds, connections = (1, 0.1, 20) if options.quick else (options.rounds, options.seconds, CONNECTIONS)
+
+    began, busy = time.monotonic(), os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, load {busy:.1f} before it began; {rounds} rounds")
+    bars, costs = load.Bars(), {}
+    servers = [Replica(number) for number in range(1, FLEETS[-1] + 1)]
+    try:
+        fleets = {count: servers[:count] for count in FLEETS}
+        for elements, rate in list(RATES.items())[:1 if options.quick else None]:
+            opened, closed = measure(fleets, elements, rounds, seconds)
+            judge(elements, opened, closed, bars)
+            costs[elements] = {"open_us": median(opened[1, rate]), "busy_us": median(closed[1])}
+        idle = Replica(FLEETS[-1] + 1)
+        servers.append(idle)
+        bars.report(f"KiB that each of {connections} connections keeps", kib_of_a_connection(idle, connections))
+        bars.report("ms from a server's start to its ready line",
+                    statistics.median(server.started_in for server in servers) * 1e3)
+    finally:
+        codes = [server.stop() for server in servers]
+    if any(codes):
+        sys.exit(f"a server did not end cleanly: {codes}")
+    print(f"{time.monotonic() - began:.0f} s")
+    missed = bars.finish(options.json, rounds=rounds, load_before=busy, server_cpu_us=costs)
+    return 0 if options.quick else missed  # A tenth of a second is no measurement.
+
+
+if __name__ == "__main__":
+    sys.exit(main())
