@@ -9,15 +9,10 @@ import subprocess
 import sys
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+import deployment
+from deployment import ROOT, SLACK_S, seconds
+
 SERVER = pathlib.Path(sys.argv.pop()) / "kldiv-server"
-SLACK_S = 5  # for what the server does before and after the drain
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-def seconds(text):
-    number, unit = re.fullmatch(r"(\d+)([smh]?)", text).groups()
-    return int(number) * UNITS[unit]
 
 
 class SystemdUnit(unittest.TestCase):
@@ -27,8 +22,7 @@ class SystemdUnit(unittest.TestCase):
         cls.unit = dict(line.split("=", 1) for line in lines if re.match(r"\w+=", line))
         cls.settings = re.findall(r"^#(KLDIV_(\w+)=(.+))$",
                                   (ROOT / "docker/systemd/kldiv-server.default").read_text(), re.MULTILINE)
-        text = subprocess.run([SERVER, "--help"], check=True, capture_output=True, text=True).stdout
-        cls.defaults = dict(re.findall(r"^  --(\w+) \(default: (.*)\)$", text, re.MULTILINE))
+        cls.defaults = deployment.flags(SERVER)
 
     def test_stops_by_force_only_what_outlasted_the_longest_drain(self):
         drain = seconds(self.defaults["drain_delay"]) + seconds(self.defaults["drain_timeout"])
