@@ -41,6 +41,16 @@ class Replica(load.Server):
                          f"--listen=127.0.0.{number}:0", "--metrics_listen=127.0.0.1:0")
         self.started_in = time.monotonic() - begin
 
+    def cpu_by_part(self):
+        """Seconds of CPU time: of the threads that serve connections, of those that compute, and of all."""
+        seconds = {"polling": 0, "lanes": 0, "all": 0}
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            name, used = (task / "comm").read_text(), int((task / "schedstat").read_text().split()[0]) * 1e-9
+            seconds["all"] += used
+            seconds["polling"] += used if name.startswith("kldiv-poll") else 0
+            seconds["lanes"] += used if name.startswith("cpu-lane") else 0
+        return seconds
+
     def pairs(self):
         with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
@@ -53,6 +63,11 @@ def load_command(servers, elements, *flags):
             "--progress=false", *flags]
 
 
+def cpu_seconds(servers):
+    parts = [server.cpu_by_part() for server in servers]
+    return {part: sum(seconds[part] for seconds in parts) for part in parts[0]}
+
+
 def wait_for_pairs(servers, least, tester):
     deadline = time.monotonic() + 60
     while sum(server.pairs() for server in servers) < least:
@@ -62,8 +77,8 @@ def wait_for_pairs(servers, least, tester):
 
 
 def put_under_load(servers, elements, seconds, *flags):
-    """One run of kldiv-load. cpu_us: of the servers for each call, without the run's beginning and end, because each
-    connection costs, too; share: of the busiest server, 1 being the mean."""
+    """One run of kldiv-load. all, polling, lanes: CPU us of the servers' threads for each call, without the run's
+    beginning and end, because each connection costs, too; share: of the busiest server, 1 being the mean."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         flags = (*flags, f"--json={report.name}", f"--duration={seconds + 2 * SETTLED}s")
         command = load_command(servers, elements, *flags)
@@ -73,9 +88,9 @@ def put_under_load(servers, elements, seconds, *flags):
                 wait_for_pairs(servers, before + 1, tester)
                 time.sleep(SETTLED)
                 pairs = [server.pairs() for server in servers]
-                cpu = sum(server.cpu_seconds() for server in servers)
+                cpu = cpu_seconds(servers)
                 time.sleep(seconds)
-                cpu = sum(server.cpu_seconds() for server in servers) - cpu  # first, for asking costs, too
+                cpu_after = cpu_seconds(servers)  # first, for asking costs, too
                 pairs = [server.pairs() - earlier for server, earlier in zip(servers, pairs)]
                 cut_short = tester.poll() is not None
                 _, said = tester.communicate(timeout=60)
@@ -84,12 +99,12 @@ def put_under_load(servers, elements, seconds, *flags):
         if tester.returncode != 0 or cut_short:  # one wrong or failed answer is enough
             raise RuntimeError(f"kldiv-load ended with {tester.returncode}, too early: {cut_short}. {said}")
         measured = json.load(report)["runs"][0]
-    return {"cpu_us": cpu * 1e6 / sum(pairs), "share": max(pairs) * len(pairs) / sum(pairs),
-            "calls_per_second": measured["achieved_rate"], "p50_us": measured["latency_us"]["p50"],
-            "p99_us": measured["latency_us"]["p99"]}
+    costs = {part: (cpu_after[part] - cpu[part]) * 1e6 / sum(pairs) for part in cpu}
+    return {**costs, "share": max(pairs) * len(pairs) / sum(pairs), "calls_per_second": measured["achieved_rate"],
+            "p50_us": measured["latency_us"]["p50"], "p99_us": measured["latency_us"]["p99"]}
 
 
-def median(runs, what="cpu_us"):
+def median(runs, what="all"):
     return statistics.median(run[what] for run in runs)
 
 
@@ -113,7 +128,7 @@ def judge(elements, opened, closed, bars):
     rate, name = RATES[elements], f"{elements:,} floats"
 
     def ratio(count, of_one):
-        return statistics.median(many["cpu_us"] / one["cpu_us"]
+        return statistics.median(many["all"] / one["all"]
                                  for many, one in zip(opened[count, rate], opened[1, of_one]))
     for (count, offered), runs in opened.items():
         bars.report(f"{name}, {count} x {offered / count:,.0f} calls/s: server CPU us a call", median(runs),
@@ -125,8 +140,9 @@ def judge(elements, opened, closed, bars):
     for count, runs in closed.items():
         bars.report(f"{name}, {count} servers, {OUTSTANDING} outstanding: calls/s", median(runs, "calls_per_second"),
                     note=f"server CPU {median(runs):,.1f} us a call")
-    bars.report(f"{name}: core-seconds for a million evaluations", median(opened[1, rate]),
-                note=f"with {OUTSTANDING} outstanding {median(closed[1]):,.1f}")
+    for what, runs in ((f"{rate:,} calls/s", opened[1, rate]), (f"{OUTSTANDING} outstanding", closed[1])):
+        bars.report(f"{name}, {what}: core-seconds for a million evaluations", median(runs),
+                    note=f"polling thread {median(runs, 'polling'):,.1f}, lane {median(runs, 'lanes'):,.1f}")
 
 
 def kib_of_a_connection(server, count):
@@ -162,7 +178,8 @@ def main():
         for elements, rate in list(RATES.items())[:1 if options.quick else None]:
             opened, closed = measure(fleets, elements, rounds, seconds)
             judge(elements, opened, closed, bars)
-            costs[elements] = {"open_us": median(opened[1, rate]), "busy_us": median(closed[1])}
+            costs[elements] = {kind: {part: median(runs, part) for part in ("all", "polling", "lanes")}
+                               for kind, runs in (("open", opened[1, rate]), ("busy", closed[1]))}
         idle = Replica(FLEETS[-1] + 1)
         servers.append(idle)
         bars.report(f"KiB that each of {connections} connections keeps", kib_of_a_connection(idle, connections))
