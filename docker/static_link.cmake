@@ -1,8 +1,8 @@
 # KLDIV_STATIC: programs that need nothing of a machine but glibc, 2.35 or later when built on Debian 12. glibc itself
 # cannot be among what they carry: at run time it loads the CUDA driver, and what resolves names.
 #
-# To be included after find_package of all that has a static form in the distribution's packages. Highway,
-# prometheus-cpp and civetweb have none: they are compiled from the distribution's source packages, which `./dev`
+# To be included after find_package of all that has a static form in the distribution's packages. Highway
+# and prometheus-cpp have none: they are compiled from the distribution's source packages, which `./dev`
 # unpacks into build/source-packages, in the versions whose headers are installed.
 
 # Every shared library that was found gives way to the static one beside it.
@@ -39,7 +39,7 @@ string(REPLACE "<LINK_LIBRARIES>" "-Wl,--start-group <LINK_LIBRARIES> -Wl,--end-
        "${CMAKE_CXX_LINK_EXECUTABLE}")
 
 set(KLDIV_SOURCE_PACKAGES ${PROJECT_SOURCE_DIR}/build/source-packages CACHE PATH
-    "Unpacked source packages highway, prometheus-cpp and civetweb; for KLDIV_STATIC")
+    "Unpacked source packages highway and prometheus-cpp; for KLDIV_STATIC")
 
 # kldiv_packaged_library(TARGET PACKAGE PATTERNS...): a static library of files of a source package.
 function(kldiv_packaged_library target package)
@@ -58,12 +58,5 @@ endfunction()
 
 kldiv_packaged_library(hwy::hwy highway hwy/targets.cc)
 
-# Metrics are served without TLS, to those who may see them.
-kldiv_packaged_library(civetweb::civetweb-cpp civetweb src/civetweb.c src/CivetServer.cpp)
-target_compile_definitions(civetweb_civetweb-cpp PRIVATE NO_SSL NO_CGI NO_CACHING USE_IPV6 USE_STACK_SIZE=102400)
-target_link_libraries(civetweb_civetweb-cpp PUBLIC Threads::Threads)
-
 kldiv_packaged_library(prometheus-cpp::core prometheus-cpp core/src/*.cc core/src/detail/*.cc)
-kldiv_packaged_library(prometheus-cpp::pull prometheus-cpp pull/src/*.cc)
-target_compile_definitions(prometheus-cpp_pull PRIVATE HAVE_ZLIB)
-target_link_libraries(prometheus-cpp_pull PUBLIC prometheus-cpp::core civetweb::civetweb-cpp ZLIB::ZLIB)
+target_link_libraries(prometheus-cpp_core PUBLIC Threads::Threads)

@@ -74,8 +74,9 @@ ServiceOptions ServiceOptionsFrom(const ServerOptions& options,
   return service;
 }
 
-GrpcTransportOptions TransportOptionsFrom(const ServerOptions& options) {
+GrpcTransportOptions TransportOptionsFrom(const ServerOptions& options, CallMetrics& metrics) {
   GrpcTransportOptions transport;
+  transport.metrics = &metrics;
   transport.polling_threads = options.polling_threads;
   transport.max_message_bytes = options.max_message_bytes;
   transport.max_memory = options.max_memory;
@@ -85,8 +86,9 @@ GrpcTransportOptions TransportOptionsFrom(const ServerOptions& options) {
   return transport;
 }
 
-GrpcTransportOptions HealthTransportOptions() {
+GrpcTransportOptions HealthTransportOptions(CallMetrics& metrics) {
   GrpcTransportOptions transport;
+  transport.metrics = &metrics;
   transport.max_message_bytes = 64 << 10;
   transport.max_memory = kHealthMemory;
   transport.health_only = true;
@@ -139,6 +141,7 @@ class ServerImpl final : public Server {
   const std::string backend_;
   Admission admission_;
   Batcher batcher_;
+  CallMetrics call_metrics_;
   std::unique_ptr<EvaluationService> service_;
   std::vector<std::unique_ptr<Lane>> lanes_to_start_;  // CUDA lanes; empty from Start on
   std::unique_ptr<LaneRunner> cpu_lanes_;
@@ -166,6 +169,11 @@ absl::Status ServerImpl::Start() {
   WarmUp();
   StartLanes();
   if (absl::Status status = StartGrpc(); !status.ok()) return status;
+  if (metrics_ != nullptr) {
+    const MetricSources sources{call_metrics_, *service_,        batcher_,         admission_,
+                                *listener_,    cpu_lanes_.get(), cuda_lanes_.get()};
+    metrics_->Start([sources] { return MetricsSnapshot(sources); });
+  }
   trimmer_.emplace(ResidentBytes());
   housekeeper_ = std::make_unique<Housekeeper>([this](SteadyClock::time_point now) { Tick(now); });
   if (options_.certificates != nullptr || options_.tokens != nullptr) {
@@ -185,9 +193,7 @@ absl::Status ServerImpl::OpenSockets() {
     health_listener_ = *std::move(health);
   }
   if (options_.metrics_listen.has_value()) {
-    absl::StatusOr<std::unique_ptr<MetricsServer>> metrics =
-        MetricsServer::Start(*options_.metrics_listen,
-                             [this] { return MetricsSnapshot(*service_, batcher_, admission_, *listener_); });
+    absl::StatusOr<std::unique_ptr<MetricsServer>> metrics = MetricsServer::Open(*options_.metrics_listen);
     if (!metrics.ok()) {
       return absl::FailedPreconditionError(absl::StrCat("--metrics_listen: ", metrics.status().message()));
     }
@@ -213,14 +219,14 @@ void ServerImpl::StartLanes() {
 // Health first: reflection, once it is enabled, is in every gRPC server that is built.
 absl::Status ServerImpl::StartGrpc() {
   if (health_listener_ != nullptr) {
-    auto health = GrpcEndpoint::Start(HealthTransportOptions(), *service_, /*tls=*/nullptr);
+    auto health = GrpcEndpoint::Start(HealthTransportOptions(call_metrics_), *service_, /*tls=*/nullptr);
     if (!health.ok()) return health.status();
     health_endpoint_ = *std::move(health);
   }
   EnableReflection();
   const Replaceable<TlsMaterial>* const tls =
       options_.certificates == nullptr ? nullptr : &options_.certificates->value();
-  auto endpoint = GrpcEndpoint::Start(TransportOptionsFrom(options_), *service_, tls);
+  auto endpoint = GrpcEndpoint::Start(TransportOptionsFrom(options_, call_metrics_), *service_, tls);
   if (!endpoint.ok()) return endpoint.status();
   endpoint_ = *std::move(endpoint);
 
@@ -299,6 +305,7 @@ bool ServerImpl::Stop() {
   if (!StopEndpoint(health_endpoint_.get(), health_listener_.get())) return false;
   housekeeper_.reset();
   batcher_.Close();
+  metrics_.reset();  // It looks at the lanes.
   cuda_lanes_.reset();
   cpu_lanes_.reset();
   const ServiceCounters& counters = service_->counters();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/batching/batcher.h"
+#include "server/batching/lane_metrics.h"
 #include "server/lanes/lane.h"
 
 namespace kldiv::server {
@@ -39,12 +40,16 @@ class LaneRunner {
   LaneRunner(const LaneRunner&) = delete;
   LaneRunner& operator=(const LaneRunner&) = delete;
 
+  // What the lanes have done, by device. Any thread.
+  std::vector<LaneCounts> counts() const;
+
  private:
-  void RunLane(Lane& lane, size_t index);
+  void RunLane(size_t index);
 
   Batcher& batcher_;
   const Options options_;
   const std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<LaneMetrics> metrics_;  // one for each
   std::vector<std::thread> threads_;
 };
 

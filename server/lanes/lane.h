@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "proto/wire/pair.h"
@@ -25,6 +26,13 @@ struct Piece {
 
 enum class LaneKind : uint8_t { kCpu, kCuda };
 
+// Where the time of a run on a device went, in nanoseconds.
+struct RunTimes {
+  int64_t gather_ns = 0;   // bringing the tensors together in one buffer
+  int64_t copy_ns = 0;     // copying to the device and back
+  int64_t compute_ns = 0;  // in the kernel
+};
+
 // Something that evaluates pieces: a CPU thread, or a CUDA stream with its buffers.
 //
 // Belongs to one thread. Keeps nothing of the pieces after Run.
@@ -37,6 +45,12 @@ class Lane {
   // An error is a fault of the device, whose name it carries: the outputs are then undefined and the
   // pieces may be evaluated again elsewhere.
   virtual absl::Status Run(std::span<const Piece> pieces) = 0;
+
+  // Of the last run that succeeded; zeros of a CPU lane, which reads tensors where they lie. Its thread only.
+  virtual RunTimes times() const { return {}; }
+
+  // "cpu", or which CUDA device. Valid as long as the lane.
+  virtual std::string_view device() const { return "cpu"; }
 
   // False for good when the device is lost: a Run would fail. From any thread.
   virtual bool InService() const { return true; }

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/mutex.h"
 #include "server/net/listening_socket.h"
 #include "server/net/open_connections.h"
 
@@ -36,8 +37,11 @@ class SocketListener final : public Listener {
   const std::vector<std::string>& addresses() const override { return addresses_; }
 
   void Start(int max_connections, Handover handover) override {
-    open_.emplace(max_connections, kPatience);
-    thread_ = std::thread([this, handover = std::move(handover)] { AcceptUntilWoken(*open_, handover); });
+    {
+      MutexLock lock(mu_);
+      open_.emplace(max_connections, kPatience);
+    }
+    thread_ = std::thread([this, handover = std::move(handover)] { AcceptUntilWoken(handover); });
   }
 
   void Close() override {
@@ -49,15 +53,19 @@ class SocketListener final : public Listener {
   }
 
   void EndConnections() override {
+    MutexLock lock(mu_);
     if (open_.has_value()) open_->ShutDownAll();
   }
 
   Counters counters() const override {
-    return {accepted_.load(), refused_.load(), evicted_.load(), accept_errors_.load()};
+    Counters counters{accepted_.load(), refused_.load(), evicted_.load(), accept_errors_.load()};
+    MutexLock lock(mu_);
+    if (open_.has_value()) counters.open = open_->CountOpen();
+    return counters;
   }
 
  private:
-  void AcceptUntilWoken(OpenConnections& open, const Handover& handover) {
+  void AcceptUntilWoken(const Handover& handover) {
     std::vector<pollfd> polled = {{wake_.get(), POLLIN, 0}};
     for (const ListeningSocket& socket : sockets_) polled.push_back({socket.fd(), POLLIN, 0});
     bool back_off = false;
@@ -67,13 +75,13 @@ class SocketListener final : public Listener {
       if (polled[0].revents != 0) return;
       back_off = false;
       for (const ListeningSocket& socket : sockets_) {
-        if (!AcceptWaiting(socket, open, handover)) back_off = true;
+        if (!AcceptWaiting(socket, handover)) back_off = true;
       }
     }
   }
 
   // Accepts what waits. False: the system cannot open more now.
-  bool AcceptWaiting(const ListeningSocket& socket, OpenConnections& open, const Handover& handover) {
+  bool AcceptWaiting(const ListeningSocket& socket, const Handover& handover) {
     for (int i = 0; i < kAcceptsInARow; ++i) {
       FileDescriptor fd(accept4(socket.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (!fd.valid()) {
@@ -82,28 +90,33 @@ class SocketListener final : public Listener {
         accept_errors_.fetch_add(1);
         return false;
       }
-      switch (open.MakeRoom(fd.get(), OpenConnections::Clock::now())) {
-        case OpenConnections::Room::kFree:
-          break;
-        case OpenConnections::Room::kEvicted:
-          evicted_.fetch_add(1);
-          break;
-        case OpenConnections::Room::kNone:
-          refused_.fetch_add(1);
-          continue;
-      }
-      open.Add(fd.get());
+      if (!FindPlace(fd.get())) continue;
       accepted_.fetch_add(1);
       handover(socket.fd(), fd.release(), socket.is_tcp());
     }
     return true;
   }
 
+  // False: there is none for this connection.
+  bool FindPlace(int fd) {
+    MutexLock lock(mu_);
+    const OpenConnections::Room room = open_->MakeRoom(fd, OpenConnections::Clock::now());
+    if (room == OpenConnections::Room::kEvicted) evicted_.fetch_add(1);
+    if (room == OpenConnections::Room::kNone) {
+      refused_.fetch_add(1);
+      return false;
+    }
+    open_->Add(fd);
+    return true;
+  }
+
   const std::vector<std::string> addresses_;
   const FileDescriptor wake_;
   std::vector<ListeningSocket> sockets_;  // read by the thread, changed when it is gone
-  std::optional<OpenConnections> open_;   // likewise
   std::thread thread_;
+  mutable Mutex mu_;
+  mutable std::optional<OpenConnections> open_
+      KLDIV_GUARDED_BY(mu_);  // counting forgets what has been closed
 
   std::atomic<int64_t> accepted_{0};
   std::atomic<int64_t> refused_{0};

@@ -28,6 +28,7 @@ class Listener {
     int64_t refused = 0;        // closed at once: `max_connections` were open and none gave way
     int64_t evicted = 0;        // of those handed over: ended to make room
     int64_t accept_errors = 0;  // accept failed, for want of descriptors or memory
+    int64_t open = 0;           // now
   };
 
   // Listens on all of `addresses`; connections wait in the kernel until Start. Statuses as

@@ -54,6 +54,11 @@ OpenConnections::Room OpenConnections::MakeRoom(int fd, Clock::time_point now) {
 
 void OpenConnections::Add(int fd) { open_[fd] = {SocketCookie(fd), Peer(fd)}; }
 
+int64_t OpenConnections::CountOpen() {
+  ForgetClosed();
+  return static_cast<int64_t>(open_.size());
+}
+
 void OpenConnections::ShutDownAll() {
   ForgetClosed();
   for (const auto& [fd, connection] : open_) shutdown(fd, SHUT_RDWR);

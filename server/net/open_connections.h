@@ -14,7 +14,7 @@ namespace kldiv::server {
 // A peer is an address without its port. Unix sockets are counted and never evicted: their clients are
 // programs of the same user, and the kernel does not tell when they spoke last.
 //
-// Used by one thread.
+// Used by one thread at a time.
 class OpenConnections {
  public:
   using Clock = std::chrono::steady_clock;
@@ -37,6 +37,9 @@ class OpenConnections {
 
   // Counts the open socket `fd`.
   void Add(int fd);
+
+  // How many are open now. Looks at every connection.
+  int64_t CountOpen();
 
   // Ends those that are open, in both directions; their owner sees that and closes them.
   void ShutDownAll();

@@ -58,12 +58,12 @@ std::string JsonValue(const LogField& field) {
 }
 
 // What follows time and level.
-std::string TextBody(std::string_view message, std::initializer_list<LogField> fields) {
+std::string TextBody(std::string_view message, std::span<const LogField> fields) {
   std::string body = OneLine(message);
   for (const LogField& field : fields) absl::StrAppend(&body, " ", View(field.name), "=", JsonValue(field));
   return body;
 }
-std::string JsonBody(std::string_view message, std::initializer_list<LogField> fields) {
+std::string JsonBody(std::string_view message, std::span<const LogField> fields) {
   std::string body = absl::StrCat("\"message\":", JsonString(message));
   for (const LogField& field : fields) {
     absl::StrAppend(&body, ",", JsonString(field.name), ":", JsonValue(field));
@@ -86,7 +86,7 @@ class Logger {
         spdlog::pattern_time_type::utc);
   }
 
-  void Write(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
+  void Write(LogLevel level, std::string_view message, std::span<const LogField> fields) {
     MutexLock lock(mu_);
     const std::string body = json_ ? JsonBody(message, fields) : TextBody(message, fields);
     spdlog_.log(SpdlogLevel(level), spdlog::string_view_t(body.data(), body.size()));
@@ -115,7 +115,7 @@ absl::StatusOr<LogFormat> ParseLogFormat(std::string_view text) {
 
 void SetLogFormat(LogFormat format) { TheLogger().SetFormat(format); }
 
-void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
+void Log(LogLevel level, std::string_view message, std::span<const LogField> fields) {
   TheLogger().Write(level, message, fields);
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -40,7 +41,10 @@ struct LogField {
 
 // Writes one line. What would break the line (control characters, bytes that are no UTF-8) is escaped or
 // replaced.
-void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
+void Log(LogLevel level, std::string_view message, std::span<const LogField> fields);
+inline void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {}) {
+  Log(level, message, std::span(fields.begin(), fields.size()));
+}
 
 // A line that `library` wanted to print. At most 10 a second leave, of all libraries together; how many were
 // suppressed is said with the next one.

@@ -67,6 +67,7 @@ absl::Status EvaluateCall::Decode(Message message) {
     return evaluation_.DecodeBatch(std::move(message), times, context_.options.max_pairs_per_message);
   }
   const absl::Status status = evaluation_.DecodePair(std::move(message), times, false);
+  call_.SetRequestId(evaluation_.request_id());
   return status.ok() ? evaluation_.pair_fault() : status;
 }
 
@@ -91,7 +92,7 @@ void EvaluateCall::Evaluate(Message message) {
   Count(context_.counters.invalid_pairs, static_cast<int64_t>(evaluation_.pairs()) - valid_pairs);
   evaluation_.Admitted();
   if (valid_pairs == 0 || IsInline(context_, evaluation_.tiles()))
-    return FinishWithAnswer(evaluation_.ComputeHere());
+    return FinishWithAnswer(ComputeOnArrival(context_, evaluation_));
   Enqueue();
 }
 
@@ -125,10 +126,7 @@ void EvaluateCall::TaskDone(std::unique_ptr<Task> task) {
 }
 
 void EvaluateCall::FinishWithAnswer(const PairTally& tally) {
-  ServiceCounters& counters = context_.counters;
-  Count(counters.completed_pairs, static_cast<int64_t>(evaluation_.valid_pairs()));
-  if (tally.expired > 0) Count(counters.expired_pairs, tally.expired);
-  if (tally.cancelled > 0) Count(counters.cancelled_pairs, tally.cancelled);
+  CountOutcome(context_.counters, evaluation_, tally);
   if (!is_batch_) {
     absl::StatusOr<Answer> answer = evaluation_.TakeResponse();
     return answer.ok() ? call_.Finish(*std::move(answer)) : call_.Finish(answer.status());

@@ -46,12 +46,16 @@ class Evaluation {
   absl::Status DecodePair(Message message, const EvaluationTimes& times, bool pair_timeouts);
   absl::Status DecodeBatch(Message message, const EvaluationTimes& times, int64_t max_pairs);
 
-  // After DecodePair: the pair's own fault, if it has one.
+  // After DecodePair: what the client has named the pair, and the pair's own fault, if it has one.
+  uint64_t request_id() const { return pair_.request_id; }
   const absl::Status& pair_fault() const { return pair_.status; }
   // Makes it the pair's fault and gives the message back.
   void FailPair(absl::Status fault);
   // Gives the message back where nothing is to be computed.
   void DropMessage() { message_ = Message(); }
+
+  // When total_ns began.
+  Clock::time_point began() const { return times_.began; }
 
   size_t pairs() const { return requests_.size(); }  // valid or not
   size_t valid_pairs() const { return valid_pairs_; }

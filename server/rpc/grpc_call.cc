@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/rpc/failed_call_log.h"
 #include "server/rpc/grpc_message.h"
 
 namespace kldiv::server {
@@ -61,19 +62,20 @@ bool LiveCalls::WaitUntilNone(std::chrono::milliseconds timeout) {
   return true;
 }
 
-void GrpcCall::Arm(GrpcCallContext& context, Method method, void* registered, std::string_view path) {
-  auto* const call = new GrpcCall(context, method, registered, path);
+void GrpcCall::Arm(GrpcCallContext& context, Method method, void* registered) {
+  auto* const call = new GrpcCall(context, method, registered);
   if (!call->Request()) delete call;
 }
 
-GrpcCall::GrpcCall(GrpcCallContext& context, Method method, void* registered, std::string_view path)
-    : context_(context), method_(method), registered_(registered), path_(path) {
+GrpcCall::GrpcCall(GrpcCallContext& context, Method method, void* registered)
+    : context_(context), method_(method), registered_(registered) {
   for (int i = 0; i < kOperations; ++i) tags_[i] = {this, static_cast<Operation>(i)};
   grpc_metadata_array_init(&metadata_);
   grpc_call_details_init(&details_);
 }
 
 GrpcCall::~GrpcCall() {
+  delete failure_.load(std::memory_order_relaxed);
   if (received_ != nullptr) grpc_byte_buffer_destroy(received_);
   if (sent_ != nullptr) grpc_byte_buffer_destroy(sent_);
   if (call_ != nullptr) grpc_call_unref(call_);
@@ -121,16 +123,14 @@ void GrpcCall::OnEvent(Operation operation, bool ok) {
     case kOperations:
       break;
   }
-  if (references_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  context_.live.Remove(this);
-  handler_->OnDone();
-  delete this;
+  if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) OnLastEvent();
 }
 
 void GrpcCall::OnHeaders() {
   // Now, not when this call ends: gRPC queues calls that nobody has asked for where we cannot see them.
-  Arm(context_, method_, registered_, path_);
+  Arm(context_, method_, registered_);
   started_at_ = SteadyClock::now();
+  context_.metrics->CallStarted(method_);
   context_.live.Add(this);
   handler_ = context_.service->OnCall(*this);
 }
@@ -138,6 +138,7 @@ void GrpcCall::OnHeaders() {
 void GrpcCall::OnRead() {
   if (received_ == nullptr) return handler_->OnMessage(std::nullopt);
   grpc_byte_buffer* const buffer = std::exchange(received_, nullptr);
+  received_bytes_ += static_cast<int64_t>(grpc_byte_buffer_length(buffer));
   if (IsCompressed(*buffer)) {
     // Never inflated: 1.5 MB of gzip may be 1.6 GB of zeros.
     grpc_byte_buffer_destroy(buffer);
@@ -147,7 +148,33 @@ void GrpcCall::OnRead() {
   handler_->OnMessage(MessageFromByteBuffer(buffer));
 }
 
-std::string_view GrpcCall::path() const { return registered_ != nullptr ? path_ : ViewOf(details_.method); }
+void GrpcCall::OnLastEvent() {
+  context_.live.Remove(this);
+  handler_->OnDone();
+  const SteadyClock::time_point now = SteadyClock::now();
+  // Nobody was there any more to take what it ended with.
+  if (cancelled_ != 0) {
+    KeepFailure(now >= deadline() ? absl::DeadlineExceededError("the client's deadline passed")
+                                  : absl::CancelledError("cancelled by the client"));
+  }
+  const absl::Status* const failure = failure_.load(std::memory_order_acquire);
+  const absl::StatusCode code = failure == nullptr ? absl::StatusCode::kOk : failure->code();
+  context_.metrics->CallEnded({method_, code, now - started_at_, received_bytes_, sent_bytes_});
+  if (failure != nullptr) LogFailedCall(*this, *failure, request_id_, now - started_at_);
+  delete this;
+}
+
+// The first one counts: it is what the client has been told, if it has been told anything.
+void GrpcCall::KeepFailure(const absl::Status& status) {
+  if (failure_.load(std::memory_order_acquire) != nullptr) return;
+  auto kept = std::make_unique<const absl::Status>(status.code(), status.message());
+  const absl::Status* none = nullptr;
+  if (failure_.compare_exchange_strong(none, kept.get(), std::memory_order_acq_rel)) kept.release();
+}
+
+std::string_view GrpcCall::path() const {
+  return registered_ != nullptr ? PathOf(method_) : ViewOf(details_.method);
+}
 
 std::string GrpcCall::peer() const {
   char* const peer = grpc_call_get_peer(call_);
@@ -204,6 +231,7 @@ void GrpcCall::Read() {
 void GrpcCall::Write(Answer answer) {
   references_.fetch_add(1, std::memory_order_relaxed);
   sent_ = ByteBufferFromAnswer(std::move(answer));
+  sent_bytes_ += static_cast<int64_t>(grpc_byte_buffer_length(sent_));
   grpc_op operations[2]{};
   size_t count = 0;
   if (!std::exchange(metadata_sent_, true)) operations[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
@@ -227,8 +255,10 @@ void GrpcCall::StartFinish(grpc_byte_buffer* answer, const absl::Status& status,
   grpc_op operations[4]{};
   size_t count = 0;
   if (!std::exchange(metadata_sent_, true)) operations[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
+  if (!status.ok()) KeepFailure(status);
   if (answer != nullptr) {
     sent_ = answer;
+    sent_bytes_ += static_cast<int64_t>(grpc_byte_buffer_length(sent_));
     operations[count].op = GRPC_OP_SEND_MESSAGE;
     operations[count++].data.send_message.send_message = sent_;
   }
@@ -265,6 +295,7 @@ void GrpcCall::NotifyOnCancel() {
 }
 
 void GrpcCall::Abort(const absl::Status& status) {
+  KeepFailure(status);
   grpc_call_cancel_with_status(call_, static_cast<grpc_status_code>(status.code()),
                                std::string(status.message()).c_str(), nullptr);
 }

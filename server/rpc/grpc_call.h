@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "server/base/mutex.h"
+#include "server/rpc/call_metrics.h"
 #include "server/rpc/transport.h"
 
 namespace kldiv::server {
@@ -45,6 +46,7 @@ struct GrpcCallContext {
   grpc_server* server = nullptr;
   grpc_completion_queue* queue = nullptr;
   Service* service = nullptr;
+  CallMetrics::Shard* metrics = nullptr;
   LiveCalls live;
 };
 
@@ -55,7 +57,7 @@ class GrpcCall final : public Call {
  public:
   // Asks gRPC for the next call of a method, registered as `registered`, or of no known method when that is
   // null. Another one is asked for when its headers come. A queue that is shut down is no longer asked.
-  static void Arm(GrpcCallContext& context, Method method, void* registered, std::string_view path);
+  static void Arm(GrpcCallContext& context, Method method, void* registered);
 
   // Delivers an event of the queue.
   static void Deliver(void* tag, bool ok);
@@ -72,6 +74,7 @@ class GrpcCall final : public Call {
   std::chrono::steady_clock::time_point deadline() const override;
   std::chrono::steady_clock::time_point started_at() const override { return started_at_; }
 
+  void SetRequestId(uint64_t id) override { request_id_ = id; }
   void Read() override;
   void Write(Answer answer) override;
   void Finish(Answer answer) override;
@@ -88,12 +91,14 @@ class GrpcCall final : public Call {
     Operation operation;
   };
 
-  GrpcCall(GrpcCallContext& context, Method method, void* registered, std::string_view path);
+  GrpcCall(GrpcCallContext& context, Method method, void* registered);
 
   bool Request();
   void OnEvent(Operation operation, bool ok);
   void OnHeaders();
   void OnRead();
+  void OnLastEvent();
+  void KeepFailure(const absl::Status& status);
   void Start(const grpc_op* operations, size_t count, Operation operation);
   void StartFinish(grpc_byte_buffer* answer, const absl::Status& status,
                    std::chrono::milliseconds retry_after);
@@ -101,8 +106,7 @@ class GrpcCall final : public Call {
 
   GrpcCallContext& context_;
   const Method method_;
-  void* const registered_;       // gRPC's handle of the method
-  const std::string_view path_;  // of a known method
+  void* const registered_;  // gRPC's handle of the method; null when it is not a known one
   Tag tags_[kOperations];
 
   // Written by gRPC until the headers' event, constant afterwards.
@@ -118,7 +122,11 @@ class GrpcCall final : public Call {
   grpc_metadata pushback_{};
   int cancelled_ = 0;
 
-  std::unique_ptr<CallHandler> handler_;  // the polling thread's
+  std::unique_ptr<CallHandler> handler_;               // the polling thread's
+  std::atomic<const absl::Status*> failure_{nullptr};  // the first that was told, owned
+  uint64_t request_id_ = 0;
+  int64_t received_bytes_ = 0;  // the polling thread's
+  int64_t sent_bytes_ = 0;      // by Write and Finish, which never overlap
   std::atomic<int> references_{1};
   bool metadata_sent_ = false;  // by Write and Finish, which never overlap
   bool watches_close_ = false;  // by NotifyOnCancel, which comes before Finish

@@ -28,20 +28,9 @@ constexpr int kMinPingIntervalMs = 10'000;
 constexpr int kArmedEvaluations = 32;
 constexpr int kArmedOthers = 4;
 
-struct MethodPath {
-  Method method;
-  const char* path;
-};
-constexpr MethodPath kEvaluationMethods[] = {
-    {Method::kEvaluate, "/kldiv.v1.KlDivergence/Evaluate"},
-    {Method::kEvaluateBatch, "/kldiv.v1.KlDivergence/EvaluateBatch"},
-    {Method::kEvaluateStream, "/kldiv.v1.KlDivergence/EvaluateStream"},
-    {Method::kGetServerInfo, "/kldiv.v1.KlDivergence/GetServerInfo"},
-};
-constexpr MethodPath kHealthMethods[] = {
-    {Method::kHealthCheck, "/grpc.health.v1.Health/Check"},
-    {Method::kHealthWatch, "/grpc.health.v1.Health/Watch"},
-};
+constexpr Method kEvaluationMethods[] = {Method::kEvaluate, Method::kEvaluateBatch, Method::kEvaluateStream,
+                                         Method::kGetServerInfo};
+constexpr Method kHealthMethods[] = {Method::kHealthCheck, Method::kHealthWatch};
 
 int Milliseconds(std::chrono::milliseconds duration) { return static_cast<int>(duration.count()); }
 
@@ -53,10 +42,10 @@ bool IsEvaluation(Method method) {
 // stream of raw bytes.
 class RawService final : public grpc::Service {
  public:
-  explicit RawService(std::span<const MethodPath> methods) : methods_(methods) {
+  explicit RawService(std::span<const Method> methods) : methods_(methods) {
     for (size_t i = 0; i < methods.size(); ++i) {
       auto* const method = new grpc::internal::RpcServiceMethod(
-          methods[i].path, grpc::internal::RpcMethod::BIDI_STREAMING, nullptr);
+          PathOf(methods[i]), grpc::internal::RpcMethod::BIDI_STREAMING, nullptr);
       registered_.push_back(method);
       AddMethod(method);  // Takes it over.
       MarkMethodAsync(static_cast<int>(i));
@@ -65,15 +54,13 @@ class RawService final : public grpc::Service {
 
   void Arm(GrpcCallContext& context) const {
     for (size_t i = 0; i < methods_.size(); ++i) {
-      const int count = IsEvaluation(methods_[i].method) ? kArmedEvaluations : kArmedOthers;
-      for (int n = 0; n < count; ++n) {
-        GrpcCall::Arm(context, methods_[i].method, registered_[i]->server_tag(), methods_[i].path);
-      }
+      const int count = IsEvaluation(methods_[i]) ? kArmedEvaluations : kArmedOthers;
+      for (int n = 0; n < count; ++n) GrpcCall::Arm(context, methods_[i], registered_[i]->server_tag());
     }
   }
 
  private:
-  const std::span<const MethodPath> methods_;
+  const std::span<const Method> methods_;
   std::vector<grpc::internal::RpcServiceMethod*> registered_;
 };
 
@@ -133,9 +120,10 @@ class GrpcTransportImpl final : public GrpcTransport {
       queue->context.server = server.c_server();
       queue->context.queue = queue->queue->cq();
       queue->context.service = &service;
+      queue->context.metrics = &options_.metrics->NewShard();
       if (!options_.health_only) kl_divergence_.Arm(queue->context);
       health_.Arm(queue->context);
-      for (int i = 0; i < kArmedOthers; ++i) GrpcCall::Arm(queue->context, Method::kUnknown, nullptr, "");
+      for (int i = 0; i < kArmedOthers; ++i) GrpcCall::Arm(queue->context, Method::kUnknown, nullptr);
       queue->thread = std::thread([this, &context = queue->context] {
         pthread_setname_np(pthread_self(), "kldiv-poll");
         if (options_.on_thread_start) options_.on_thread_start();

@@ -2,6 +2,6 @@
 kldiv_library(kldiv_grpc_transport
               SOURCES rpc/grpc_call.cc rpc/grpc_credentials.cc rpc/grpc_endpoint.cc rpc/grpc_message.cc
                       rpc/grpc_reflection.cc rpc/grpc_transport.cc
-              DEPS kldiv_base kldiv_security kldiv_wire gRPC::grpc++ gRPC::grpc++_reflection absl::status absl::statusor
+              DEPS kldiv_base kldiv_call_notes kldiv_security kldiv_wire gRPC::grpc++ gRPC::grpc++_reflection absl::status absl::statusor
                    absl::strings absl::inlined_vector
               PRIVATE_DEPS kldiv_proto)

@@ -9,11 +9,13 @@
 #include <functional>
 #include <memory>
 
+#include "server/rpc/call_metrics.h"
 #include "server/rpc/transport.h"
 
 namespace kldiv::server {
 
 struct GrpcTransportOptions {
+  CallMetrics* metrics = nullptr;                   // told of every call; outlives the transport
   int polling_threads = 1;                          // at least 1, each with a completion queue of its own
   int64_t max_message_bytes = 64 << 20;             // larger messages are refused by gRPC, at most 2^31 - 1
   int64_t max_memory = 1 << 30;                     // gRPC's own hard stop, in bytes

@@ -13,6 +13,7 @@
 #include "server/batching/batcher.h"
 #include "server/rpc/budget_queue.h"
 #include "server/rpc/call_registry.h"
+#include "server/rpc/evaluation.h"
 #include "server/rpc/read_gate.h"
 #include "server/rpc/service_counters.h"
 #include "server/rpc/service_options.h"
@@ -78,6 +79,22 @@ struct ServiceContext {
   std::vector<std::pair<std::shared_ptr<StreamState>, uint32_t>> late_streams;
   Worker worker;  // the first to go: its work refers to the rest
 };
+
+// Has an evaluation computed on this thread, and counts that.
+inline PairTally ComputeOnArrival(ServiceContext& context, Evaluation& evaluation) {
+  const Clock::time_point began = Clock::now();
+  const PairTally tally = evaluation.ComputeHere();
+  context.counters.compute_on_arrival.Record((Clock::now() - began).count());
+  return tally;
+}
+
+// Counts pairs of a message that have an outcome.
+inline void CountOutcome(ServiceCounters& counters, const Evaluation& evaluation, const PairTally& tally) {
+  Count(counters.completed_pairs, static_cast<int64_t>(evaluation.valid_pairs()));
+  if (tally.expired > 0) Count(counters.expired_pairs, tally.expired);
+  if (tally.cancelled > 0) Count(counters.cancelled_pairs, tally.cancelled);
+  counters.total.Record((Clock::now() - evaluation.began()).count());
+}
 
 // A message to be computed where it was received: few tiles, and that is allowed.
 inline bool IsInline(const ServiceContext& context, int64_t tiles) {

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "server/base/histogram.h"
+
 namespace kldiv::server {
 
 // What the service has done since it started. Calls are those of kldiv.v1 that were let in; pairs are those
@@ -24,6 +26,11 @@ struct ServiceCounters {
   std::atomic<int64_t> read_timeouts = 0;  // messages that were not complete in time
   std::atomic<int64_t> idle_streams = 0;   // ended so that others could be read
   std::atomic<int64_t> message_bytes = 0;  // received
+
+  // Nanoseconds, by kDurationBounds, of messages whose pairs were admitted.
+  base::Histogram compute_on_arrival{base::kDurationBounds};  // of those small enough for no lane
+  base::Histogram total{
+      base::kDurationBounds};  // from the call's headers, or a stream's message, to the answer
 };
 
 // Adds to a counter. Nothing else is ordered by it.

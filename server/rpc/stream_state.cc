@@ -156,9 +156,7 @@ void StreamState::Accept(Ticket ticket) {
   if (valid_pairs > 0 && !IsInline(context_, evaluation->tiles())) {
     return Enqueue(std::move(evaluation), std::move(ticket));
   }
-  const PairTally tally = evaluation->ComputeHere();
-  Count(context_.counters.completed_pairs, valid_pairs);
-  Count(context_.counters.expired_pairs, tally.expired);
+  CountOutcome(context_.counters, *evaluation, ComputeOnArrival(context_, *evaluation));
   Update([&]() KLDIV_REQUIRES(mu_) {
     results_.push_back({evaluation->TakeResult(), std::move(ticket)});
     read_state_ = ReadState::kNone;
@@ -180,10 +178,7 @@ void StreamState::Enqueue(std::unique_ptr<Evaluation> evaluation, Ticket ticket)
 
 // On a lane's thread.
 void StreamState::TaskDone(PairTask& task) {
-  const PairTally tally = task.evaluation->TakeResults(task);
-  Count(context_.counters.completed_pairs);
-  Count(context_.counters.expired_pairs, tally.expired);
-  Count(context_.counters.cancelled_pairs, tally.cancelled);
+  CountOutcome(context_.counters, *task.evaluation, task.evaluation->TakeResults(task));
   Answer answer = task.evaluation->TakeResult();
   Update([&]() KLDIV_REQUIRES(mu_) {
     tasks_.erase(&task);

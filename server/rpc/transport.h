@@ -13,22 +13,13 @@
 #include "absl/status/status.h"
 #include "proto/wire/encode.h"
 #include "proto/wire/slices.h"
+#include "server/rpc/method.h"
 
 // A call as the service sees it, over real gRPC or a test's fake. Nothing here knows gRPC.
 //
 // A call begins with its headers: nothing of its body is read until the service asks. All methods look alike:
 // a unary call is one Read and one Finish with an answer; a stream is many Reads and Writes, then Finish.
 namespace kldiv::server {
-
-enum class Method : uint8_t {
-  kEvaluate,
-  kEvaluateBatch,
-  kEvaluateStream,
-  kGetServerInfo,
-  kHealthCheck,
-  kHealthWatch,
-  kUnknown,  // any other path
-};
 
 // The bytes of a received message. Move-only; gives the memory back when it is destroyed. Moving it does not
 // move the bytes or the array of slices.
@@ -106,6 +97,9 @@ class Call {
   virtual std::chrono::steady_clock::time_point deadline() const = 0;
   // When the headers came.
   virtual std::chrono::steady_clock::time_point started_at() const = 0;
+
+  // Names the request in what is logged about the call, should it fail. Before Finish; 0: it has no name.
+  virtual void SetRequestId(uint64_t id) = 0;
 
   // Asks for the next message; OnMessage follows. One at a time.
   virtual void Read() = 0;

@@ -30,7 +30,7 @@ namespace {
 class NullCall final : public Call {
  public:
   Method method() const override { return Method::kEvaluate; }
-  std::string_view path() const override { return "/kldiv.v1.KlDivergence/Evaluate"; }
+  std::string_view path() const override { return PathOf(Method::kEvaluate); }
   std::string peer() const override { return "ipv4:127.0.0.1:50000"; }
   std::string certificate_name() const override { return {}; }
   std::string_view header(std::string_view) const override { return {}; }
@@ -38,6 +38,7 @@ class NullCall final : public Call {
   std::chrono::steady_clock::time_point started_at() const override {
     return deadline_ - std::chrono::seconds(30);
   }
+  void SetRequestId(uint64_t) override {}
   void Read() override {}
   void Write(Answer) override {}
   void Finish(Answer answer) override { answer_ = std::move(answer); }

@@ -7,26 +7,6 @@
 namespace kldiv::server {
 namespace {
 
-std::string PathOf(Method method) {
-  switch (method) {
-    case Method::kEvaluate:
-      return "/kldiv.v1.KlDivergence/Evaluate";
-    case Method::kEvaluateBatch:
-      return "/kldiv.v1.KlDivergence/EvaluateBatch";
-    case Method::kEvaluateStream:
-      return "/kldiv.v1.KlDivergence/EvaluateStream";
-    case Method::kGetServerInfo:
-      return "/kldiv.v1.KlDivergence/GetServerInfo";
-    case Method::kHealthCheck:
-      return "/grpc.health.v1.Health/Check";
-    case Method::kHealthWatch:
-      return "/grpc.health.v1.Health/Watch";
-    case Method::kUnknown:
-      break;
-  }
-  return "/kldiv.v1.KlDivergence/Guess";
-}
-
 float At(const std::string& data, size_t i) {
   float value = 0;
   std::memcpy(&value, data.data() + i * sizeof(value), sizeof(value));
@@ -87,7 +67,7 @@ testing::FakeCall& ServiceTest::Call(Method method, std::string peer,
   testing::FakeTransport::CallOptions call;
   call.peer = std::move(peer);
   call.deadline = deadline;
-  call.path = PathOf(method);
+  call.path = method == Method::kUnknown ? "/kldiv.v1.KlDivergence/Guess" : PathOf(method);
   return transport_->Call(method, std::move(call));
 }
 

@@ -111,6 +111,7 @@ class FakeCall final : public server::Call, public std::enable_shared_from_this<
   std::string_view header(std::string_view name) const override;
   std::chrono::steady_clock::time_point deadline() const override { return options_.deadline; }
   std::chrono::steady_clock::time_point started_at() const override { return started_at_; }
+  void SetRequestId(uint64_t id) override { request_id_.store(id); }
   void Read() override;
   void Write(server::Answer answer) override;
   void Finish(server::Answer answer) override;
@@ -118,6 +119,8 @@ class FakeCall final : public server::Call, public std::enable_shared_from_this<
   void NotifyOnCancel() override;
   void Abort(const absl::Status& status) override;
 
+  // What the service has named it; 0: nothing.
+  uint64_t request_id() const { return request_id_.load(); }
   // How often peer() was asked for.
   int peer_calls() const { return peer_calls_.load(); }
 
@@ -142,6 +145,7 @@ class FakeCall final : public server::Call, public std::enable_shared_from_this<
   const std::chrono::steady_clock::time_point started_at_ = std::chrono::steady_clock::now();
   FakeTransport::Poller& poller_;
   mutable std::atomic<int> peer_calls_ = 0;
+  std::atomic<uint64_t> request_id_ = 0;
 
   std::unique_ptr<server::CallHandler> handler_;  // the polling thread's
 

@@ -29,7 +29,7 @@ RESTRICTED = (
      "only server/security knows OpenSSL"),
     (re.compile(r"hwy/"), ("server/lanes/cpu_kernel", "tests/lanes/"),
      "only the CPU kernel knows SIMD"),
-    (re.compile(r"prometheus/|spdlog/"),
+    (re.compile(r"prometheus/|spdlog/|boost/(asio|beast)"),
      ("server/observability/", "server/server.cc", "server/main.cc", "tests/observability/", "tests/server/"),
      "only server/observability knows the metrics and logging libraries"),
 )
