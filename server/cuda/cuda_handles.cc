@@ -13,7 +13,7 @@ absl::StatusOr<Stream> MakeStream() {
 
 absl::StatusOr<Event> MakeEvent() {
   cudaEvent_t event = nullptr;
-  const cudaError_t error = cudaEventCreateWithFlags(&event, cudaEventBlockingSync | cudaEventDisableTiming);
+  const cudaError_t error = cudaEventCreateWithFlags(&event, cudaEventBlockingSync);
   if (error != cudaSuccess) return CudaStatus("cudaEventCreateWithFlags", error);
   return Event(event);
 }

@@ -68,7 +68,7 @@ using PinnedMemory = Handle<PinnedMemoryKind>;
 
 // Ordered with no other stream, not even with the default one.
 absl::StatusOr<Stream> MakeStream();
-// For waiting: whoever waits for it sleeps.
+// For waiting and for telling times: whoever waits for it sleeps.
 absl::StatusOr<Event> MakeEvent();
 // Aligned for any vector. The bytes are in the message of a failure.
 absl::StatusOr<DeviceMemory> MakeDeviceMemory(int64_t bytes);

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <span>
 
 #include "absl/strings/str_cat.h"
@@ -38,6 +39,8 @@ class CudaLane final : public server::Lane {
   absl::Status MakeResources();
 
   absl::Status Run(std::span<const Piece> pieces) override;
+  server::RunTimes times() const override { return times_; }
+  std::string_view device() const override { return device_->device().name; }
   bool InService() const override { return !device_->lost(); }
 
   // The status with the device's name before the message.
@@ -49,6 +52,8 @@ class CudaLane final : public server::Lane {
   absl::Status RunRounds(std::span<const Piece> pieces);
   absl::Status RunRound();
   absl::Status EnqueueRound();
+  absl::Status Mark(const Event& moment);
+  absl::Status AddDeviceTimes();
   void AfterFailure(const absl::Status& status);
 
   const std::shared_ptr<DeviceState> device_;
@@ -58,9 +63,15 @@ class CudaLane final : public server::Lane {
   Buffer staging_;
   Buffer results_;
   Stream stream_;
+  // Moments of a round on the device: before the copy to it, after that, after the kernel, after the copy
+  // back.
+  Event begun_;
+  Event copied_;
+  Event computed_;
   Event done_;
 
   Round round_;  // a member for its memory
+  server::RunTimes times_;
 };
 
 absl::Status CudaLane::MakeResources() {
@@ -75,7 +86,9 @@ absl::Status CudaLane::MakeResources() {
   if (status.ok()) make(staging_, MakeBuffer(sizes_.staging_bytes));
   if (status.ok()) make(results_, MakeBuffer(sizes_.result_bytes));
   if (status.ok()) make(stream_, MakeStream());
-  if (status.ok()) make(done_, MakeEvent());
+  for (Event* const event : {&begun_, &copied_, &computed_, &done_}) {
+    if (status.ok()) make(*event, MakeEvent());
+  }
   return status;
 }
 
@@ -92,6 +105,7 @@ absl::Status CudaLane::Run(std::span<const Piece> pieces) {
 absl::Status CudaLane::RunRounds(std::span<const Piece> pieces) {
   absl::Status status = CudaStatus("cudaSetDevice", cudaSetDevice(device_->device().number));
   Cursor cursor;
+  times_ = {};
   while (status.ok() && cursor.piece < pieces.size()) {
     round_.Plan(pieces, sizes_, cursor);
     status = RunRound();
@@ -100,14 +114,32 @@ absl::Status CudaLane::RunRounds(std::span<const Piece> pieces) {
 }
 
 absl::Status CudaLane::RunRound() {
+  const auto begin = std::chrono::steady_clock::now();
   if (absl::Status status = round_.Gather(staging_.host.get()); !status.ok()) return status;
+  times_.gather_ns += std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
   if (absl::Status status = EnqueueRound(); !status.ok()) return status;
   if (absl::Status status = CudaStatus("cudaEventSynchronize", cudaEventSynchronize(done_.get()));
       !status.ok()) {
     return status;
   }
   round_.Scatter(results_.host.get());
-  return absl::OkStatus();
+  return AddDeviceTimes();
+}
+
+absl::Status CudaLane::Mark(const Event& moment) {
+  return CudaStatus("cudaEventRecord", cudaEventRecord(moment.get(), stream_.get()));
+}
+
+absl::Status CudaLane::AddDeviceTimes() {
+  const auto add = [](int64_t& time_ns, const Event& from, const Event& to) {
+    float milliseconds = 0;
+    const cudaError_t error = cudaEventElapsedTime(&milliseconds, from.get(), to.get());
+    time_ns += static_cast<int64_t>(milliseconds * 1e6f);
+    return CudaStatus("cudaEventElapsedTime", error);
+  };
+  if (absl::Status status = add(times_.copy_ns, begun_, copied_); !status.ok()) return status;
+  if (absl::Status status = add(times_.compute_ns, copied_, computed_); !status.ok()) return status;
+  return add(times_.copy_ns, computed_, done_);
 }
 
 // The stream keeps the order; nothing is waited for here.
@@ -121,16 +153,22 @@ absl::Status CudaLane::EnqueueRound() {
   batch.sums = reinterpret_cast<double*>(results);
   batch.pointwise = results + round_.pointwise_offset();
 
-  cudaError_t error =
-      cudaMemcpyAsync(staging, staging_.host.get(), static_cast<size_t>(round_.staging_bytes()),
-                      cudaMemcpyHostToDevice, stream_.get());
-  if (error != cudaSuccess) return CudaStatus("cudaMemcpyAsync to the device", error);
-  error = LaunchKlKernel(batch, stream_.get());
-  if (error != cudaSuccess) return CudaStatus("cudaLaunchKernelEx", error);
-  error = cudaMemcpyAsync(results_.host.get(), results, static_cast<size_t>(round_.result_bytes()),
-                          cudaMemcpyDeviceToHost, stream_.get());
-  if (error != cudaSuccess) return CudaStatus("cudaMemcpyAsync to the host", error);
-  return CudaStatus("cudaEventRecord", cudaEventRecord(done_.get(), stream_.get()));
+  absl::Status status = Mark(begun_);
+  if (!status.ok()) return status;
+  status =
+      CudaStatus("cudaMemcpyAsync to the device",
+                 cudaMemcpyAsync(staging, staging_.host.get(), static_cast<size_t>(round_.staging_bytes()),
+                                 cudaMemcpyHostToDevice, stream_.get()));
+  if (status.ok()) status = Mark(copied_);
+  if (!status.ok()) return status;
+  status = CudaStatus("cudaLaunchKernelEx", LaunchKlKernel(batch, stream_.get()));
+  if (status.ok()) status = Mark(computed_);
+  if (!status.ok()) return status;
+  status =
+      CudaStatus("cudaMemcpyAsync to the host",
+                 cudaMemcpyAsync(results_.host.get(), results, static_cast<size_t>(round_.result_bytes()),
+                                 cudaMemcpyDeviceToHost, stream_.get()));
+  return status.ok() ? Mark(done_) : status;
 }
 
 // What is under way must not find its buffers in use again. And an error that has ended the device comes up

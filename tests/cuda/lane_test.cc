@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -66,8 +67,9 @@ TEST_P(CudaLaneTest, CopiesOnceLaunchesOnceCopiesBackOnceAndSleeps) {
   const std::map<std::string, int64_t> want = {{"cudaSetDevice", 1},
                                                {"cudaMemcpyAsync", 2},
                                                {"cudaLaunchKernelEx", 1},
-                                               {"cudaEventRecord", 1},
+                                               {"cudaEventRecord", 4},
                                                {"cudaEventSynchronize", 1},
+                                               {"cudaEventElapsedTime", 3},
                                                {"kernel", 1},
                                                {"copy", 2}};
   EXPECT_EQ(cuda_host::CallCounts(), want);
@@ -78,11 +80,28 @@ TEST_P(CudaLaneTest, CopiesOnceLaunchesOnceCopiesBackOnceAndSleeps) {
 TEST_P(CudaLaneTest, AllocatesNothingAfterItsMaking) {
   const auto lanes = Lanes(3);
   const int64_t live = cuda_host::LiveResources();
-  EXPECT_EQ(live, 3 * 6);  // four buffers, a stream, an event
+  EXPECT_EQ(live, 3 * 9);  // four buffers, a stream, four events
   PairSet pairs;
   AddSomePairs(random_, pairs);
   for (const auto& lane : lanes) ASSERT_EQ(lane->Run(pairs.Pieces()), absl::OkStatus());
   EXPECT_EQ(cuda_host::LiveResources(), live);
+}
+
+TEST_P(CudaLaneTest, TellsWhereItsTimeWent) {
+  const auto lanes = Lanes(1);
+  EXPECT_EQ(lanes[0]->device(), kDevice.name);
+  PairSet pairs;
+  AddSomePairs(random_, pairs);
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_EQ(lanes[0]->Run(pairs.Pieces()), absl::OkStatus());
+  const int64_t whole_ns = std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
+  const server::RunTimes times = lanes[0]->times();
+  EXPECT_GT(times.gather_ns, 0);
+  EXPECT_GT(times.copy_ns, 0);
+  EXPECT_GT(times.compute_ns, 0);
+  EXPECT_LE(times.gather_ns + times.copy_ns + times.compute_ns, whole_ns);
+  ASSERT_EQ(lanes[0]->Run({}), absl::OkStatus());
+  EXPECT_EQ(lanes[0]->times().compute_ns, 0);  // of the last run alone
 }
 
 TEST_P(CudaLaneTest, TakesAnEmptyListOfPieces) {
@@ -210,8 +229,8 @@ struct Failure {
 };
 
 // What Run calls, and how often in one round.
-constexpr const char* kRunApis[] = {"cudaSetDevice", "cudaMemcpyAsync", "cudaLaunchKernelEx",
-                                    "cudaEventRecord", "cudaEventSynchronize"};
+constexpr const char* kRunApis[] = {"cudaSetDevice",   "cudaMemcpyAsync",      "cudaLaunchKernelEx",
+                                    "cudaEventRecord", "cudaEventSynchronize", "cudaEventElapsedTime"};
 
 TEST_P(CudaLaneTest, LeavesNothingOverWhenAnyCallOfItsMakingFails) {
   for (const char* const api : {"cudaSetDevice", "cudaHostAlloc", "cudaMalloc", "cudaStreamCreateWithFlags",

@@ -34,9 +34,9 @@ COUNT = "std::min(kTileElements{}, part.elements - done)"
 FITTING = "(fits(middle) ? fitting : too_many) = middle;\n  }}\n  return {};"
 TABLE = "table_offset() const {{ return tensor_bytes_{}; }}"
 STAGING_BYTES = "staging_bytes() const {{ return tensor_bytes_ {}+"
-LAUNCH = "error = LaunchKlKernel(batch, stream_.get());"
-RECORD = 'return CudaStatus("cudaEventRecord", cudaEventRecord(done_.get(), stream_.get()));'
-COPY_BACK = "cudaMemcpyDeviceToHost, {});"
+LAUNCHED = "if (status.ok()) status = Mark(computed_);"
+LAST_MARK = "return status.ok() ? Mark(done_) : status;"
+COPY_BACK = "cudaMemcpyDeviceToHost, {})"
 NEIGHBOURS = """Number::Add(Number::Add(accumulators[0], accumulators[1]),
                            Number::Add(accumulators[2], accumulators[3]));"""
 NEIGHBOURS_IN_A_ROW = """Number::Add(
@@ -66,13 +66,13 @@ MUTATIONS = [
              [(STAGING_HEADER, TABLE.format(""), TABLE.format(" + 8")),
               (STAGING_HEADER, STAGING_BYTES.format(""), STAGING_BYTES.format("+ 8 "))], ("asan", "ptx")),
     Mutation("kernel in a stream that waits for no copy",
-             [(LANE, LAUNCH, "error = LaunchKlKernel(batch, nullptr);")], ORDER),
+             [(LANE, "LaunchKlKernel(batch, stream_.get())", "LaunchKlKernel(batch, nullptr)")], ORDER),
     Mutation("copy back in a stream that waits for no kernel",
              [(LANE, COPY_BACK.format("stream_.get()"), COPY_BACK.format("nullptr"))], ORDER),
     Mutation("result read without a wait", [(LANE, "cudaEventSynchronize(done_.get())", "cudaSuccess")], ORDER),
     Mutation("result read after too early an event",
-             [(LANE, LAUNCH, f"{LAUNCH}\nif (error == cudaSuccess) cudaEventRecord(done_.get(), stream_.get());"),
-              (LANE, RECORD, "return absl::OkStatus();")], ORDER),
+             [(LANE, LAUNCHED, f"{LAUNCHED}\nif (status.ok()) status = Mark(done_);"),
+              (LANE, LAST_MARK, "return status;")], ORDER),
     Mutation("two roundings for one", [(NUMBER, FMA, f"{{ {TWO_ROUNDINGS} }}")], ALL),
     Mutation("two roundings for one, on a device only", [(NUMBER, FMA, TWO_ON_A_DEVICE)], ("ptx",)),
     Mutation("neighbours added in another order", [(KERNEL, NEIGHBOURS, NEIGHBOURS_IN_A_ROW)], ALL),

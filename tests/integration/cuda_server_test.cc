@@ -172,6 +172,7 @@ TEST(CudaServer, EndsEveryCallOnceWhateverFails) {
       {"cudaLaunchKernelEx:1:701", false},
       {"cudaLaunchKernelEx:5:701", false},
       {"cudaEventRecord:2:801", false},
+      {"cudaEventElapsedTime:2:801", false},
       {"cudaEventSynchronize:1:801", false},
       {"cudaEventSynchronize:3:801", false},
       {"cudaMemcpyAsync:1:700", true},
