@@ -33,6 +33,14 @@ def flags(program):
     return dict(re.findall(r"^  --(\w+) \(default: (.*)\)$", text, re.MULTILINE))
 
 
+def guide(title):
+    """A section of docker/README.md: its prose, and its blocks as (language, text)."""
+    text = (ROOT / "docker/README.md").read_text()
+    section = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    block = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return block.sub("", section[1]), block.findall(section[1])
+
+
 def without_settings(environment):
     return {name: value for name, value in environment.items() if not name.startswith("KLDIV_")}
 

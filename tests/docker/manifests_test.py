@@ -25,7 +25,6 @@ FOLDER = ROOT / "docker/kubernetes"
 VERSIONS = ("1.27", "1.37")  # of Kubernetes: the first that has all that is used, and the last that the schemas are of
 LISTENERS = {"grpc": "KLDIV_LISTEN", "health": "KLDIV_HEALTH_LISTEN", "metrics": "KLDIV_METRICS_LISTEN"}
 KINDS = {"Service", "Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler", "NetworkPolicy"}
-TOKEN = "test:sha256:" + 64 * "0" + "\n"
 
 
 def rendered(folder):
@@ -207,22 +206,31 @@ class Cuda(Overlay, unittest.TestCase):
 
 
 @unittest.skipUnless(SLOW, "only with KLDIV_SLOW=1")
-class Tls(Overlay, unittest.TestCase):
-    """An overlay of a user's own, as the guide shows it, with secrets."""
+class Mine(Overlay, unittest.TestCase):
+    """An overlay of a user's own with all that the guide shows: TLS and tokens."""
 
     backend, kinds = "cpu", KINDS | {"Secret"}
 
     @classmethod
     def rendered(cls):
-        folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory())) / "kubernetes"
+        root = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        folder = root / "docker/kubernetes"
         shutil.copytree(FOLDER, folder)
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                         "-keyout", folder / "tls/tls.key", "-out", folder / "tls/tls.crt", "-days", "1",
                         "-subj", "/CN=kldiv"], check=True, stderr=subprocess.DEVNULL)
-        (folder / "tls/tokens").write_text(TOKEN)
+        _, blocks = deployment.guide("Kubernetes")
+        for language, text in blocks:
+            if language == "sh" and not text.startswith("# needs"):
+                subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=root, check=True)
         (folder / "mine").mkdir()
-        (folder / "mine/kustomization.yaml").write_text("resources: [../cpu]\ncomponents: [../tls]\n")
+        (folder / "mine/kustomization.yaml").write_text("".join(
+            text for language, text in blocks if language == "yaml"))
         return rendered(folder / "mine")
+
+    def test_everything_is_in_the_namespace_and_runs_the_image_that_it_names(self):
+        self.assertEqual({document["metadata"]["namespace"] for document in self.documents.values()}, {"kldiv"})
+        self.assertEqual(self.container["image"], "registry.example.com/kldiv:0.1.0-cpu")
 
     def test_the_servers_files_are_mounted_secrets_that_its_group_may_read(self):
         volumes = {volume["name"]: volume["secret"] for volume in self.pod["volumes"]}

@@ -96,6 +96,29 @@ TEST_F(ReloadedTest, FollowsASymbolicLinkThatIsSetElsewhere) {
   EXPECT_EQ(ValueAfterChange(*pair), "13");
 }
 
+// Each file is a link through "..data", which names the folder of one version of them all.
+TEST_F(ReloadedTest, FollowsASecretAsKubernetesMountsAndReplacesIt) {
+  const std::filesystem::path root = folder_ / "";
+  const auto write_version = [&](const std::string& name, const std::string& a, const std::string& b) {
+    std::filesystem::create_directory(root / name);
+    folder_.Write(name + "/a", a);
+    folder_.Write(name + "/b", b);
+  };
+  write_version("..version1", "1", "2");
+  std::filesystem::create_directory_symlink("..version1", root / "..data");
+  for (const char* name : {"a", "b"}) {
+    std::filesystem::create_symlink(std::filesystem::path("..data") / name, root / name);
+  }
+  const std::unique_ptr<Pair> pair = *Load();
+
+  write_version("..version2", "3", "4");
+  EXPECT_EQ(ValueAfterChange(*pair), "12");
+  std::filesystem::create_directory_symlink("..version2", root / "..data_tmp");
+  std::filesystem::rename(root / "..data_tmp", root / "..data");
+  std::filesystem::remove_all(root / "..version1");
+  EXPECT_EQ(ValueAfterChange(*pair), "34");
+}
+
 TEST_F(ReloadedTest, TakesNothingThatIsBeingWritten) {
   folder_.Write("a", "1");
   folder_.Write("b", "2");
