@@ -19,6 +19,9 @@ import yaml
 import deployment
 from deployment import ROOT, SLACK_S, port, seconds
 
+sys.path.insert(0, str(ROOT / "tests/testing"))
+from server_process import ServerProcess  # noqa: E402  # the folder has just been named
+
 BIN = pathlib.Path(sys.argv.pop())
 SLOW = os.environ.pop("KLDIV_SLOW", "0") not in ("", "0")
 FOLDER = ROOT / "docker/kubernetes"
@@ -213,16 +216,17 @@ class Mine(Overlay, unittest.TestCase):
 
     @classmethod
     def rendered(cls):
-        root = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
-        folder = root / "docker/kubernetes"
+        cls.root = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        folder = cls.root / "docker/kubernetes"
         shutil.copytree(FOLDER, folder)
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                         "-keyout", folder / "tls/tls.key", "-out", folder / "tls/tls.crt", "-days", "1",
-                        "-subj", "/CN=kldiv"], check=True, stderr=subprocess.DEVNULL)
+                        "-subj", "/CN=kldiv", "-addext", "subjectAltName=IP:127.0.0.1"], check=True,
+                       stderr=subprocess.DEVNULL)
         _, blocks = deployment.guide("Kubernetes")
         for language, text in blocks:
             if language == "sh" and not text.startswith("# needs"):
-                subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=root, check=True)
+                subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=cls.root, check=True)
         (folder / "mine").mkdir()
         (folder / "mine/kustomization.yaml").write_text("".join(
             text for language, text in blocks if language == "yaml"))
@@ -240,8 +244,22 @@ class Mine(Overlay, unittest.TestCase):
             self.assertEqual(volumes[mount["name"]]["defaultMode"], 0o440)
             secret = self.documents[f"Secret/{volumes[mount['name']]['secretName']}"]
             mounted |= {f"{mount['mountPath']}/{name}" for name in secret["data"]}
+        self.assertEqual({volume["secretName"] for volume in volumes.values()}, {"kldiv-tls", "kldiv-tokens"})
         self.assertEqual(mounted, {self.settings[name] for name in
                                    ("KLDIV_TLS_CERT", "KLDIV_TLS_KEY", "KLDIV_TOKEN_FILE")})
+
+    def test_the_server_lets_in_who_shows_the_token_and_nobody_else(self):
+        with tempfile.TemporaryDirectory() as root:
+            settings = self.settings_in(root) | dict.fromkeys(LISTENERS.values(), "127.0.0.1:0")
+            server = ServerProcess(BIN / "kldiv-server", stderr=subprocess.DEVNULL,
+                                   env=deployment.without_settings(os.environ) | settings)
+            self.addCleanup(server.stop)
+            ask = [BIN / "kldiv", "info", f"--server={server.address}", "--tls",
+                   f"--server_ca={self.root}/docker/kubernetes/tls/tls.crt"]
+            subprocess.run([*ask, f"--client_token_file={self.root}/client_token"], check=True, capture_output=True)
+            refused = subprocess.run(ask, capture_output=True, text=True)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn("UNAUTHENTICATED", refused.stderr)
 
 
 if __name__ == "__main__":
