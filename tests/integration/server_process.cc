@@ -74,6 +74,15 @@ int64_t ServerProcess::Metric(const std::string& name) const {
   return -1;
 }
 
+std::vector<std::string> ServerProcess::SeriesWith(const std::string& name) const {
+  std::vector<std::string> series;
+  std::stringstream lines(Scrape());
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind(name + "{", 0) == 0) series.push_back(line.substr(0, line.rfind(' ')));
+  }
+  return series;
+}
+
 bool ServerProcess::WaitForMetric(const std::string& name, int64_t value) const {
   const auto end = std::chrono::steady_clock::now() + kPatience;
   while (Metric(name) != value) {

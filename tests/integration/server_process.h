@@ -31,8 +31,13 @@ class ServerProcess {
   std::shared_ptr<grpc::Channel> NewChannel() const { return NewChannelTo(address()); }
   static std::shared_ptr<grpc::Channel> NewChannelTo(const std::string& address);
 
-  // The value of a metric without labels, now; -1 when there is none of that name.
+  // The next line of its log; waits for it.
+  std::string LogLine() { return process_.ErrorLine(); }
+
+  // The value of a metric, its labels in the name as they are shown, now; -1 when there is none of that name.
   int64_t Metric(const std::string& name) const;
+  // Metrics of a name with all their labels, as they are shown now.
+  std::vector<std::string> SeriesWith(const std::string& name) const;
   // Waits until the metric has a value, for half a minute at most. Has it?
   bool WaitForMetric(const std::string& name, int64_t value) const;
   // Waits until every call that was let in has ended. Do the counters balance?
