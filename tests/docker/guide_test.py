@@ -2,21 +2,28 @@
 """Compares the sections on Compose and Kubernetes of docker/README.md with the files and programs that they tell of.
 manifests_test.py has kustomize take their YAML.
 
-Usage: guide_test.py BIN_FOLDER, which has tests/print_service_config beside it"""
+Usage: guide_test.py BIN_FOLDER, which has tests/print_service_config beside it; with KLDIV_SLOW=1 it takes promtool"""
 
 import json
+import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
+import urllib.request
 
 import yaml
 
 import deployment
 from deployment import ROOT
 
+sys.path.insert(0, str(ROOT / "tests/testing"))
+from server_process import ServerProcess  # noqa: E402  # the folder has just been named
+
 BIN = pathlib.Path(sys.argv.pop())
+SLOW = os.environ.pop("KLDIV_SLOW", "0") not in ("", "0")
 MARKS = {"Compose": "# needs Docker\n", "Kubernetes": "# needs a cluster\n"}
 
 
@@ -75,6 +82,28 @@ class Guide(unittest.TestCase):
         shown, = self.blocks("json")
         used = subprocess.run([BIN.parent / "tests/print_service_config", "0", "1"], check=True, capture_output=True)
         self.assertEqual(json.loads(shown), json.loads(used.stdout))
+
+    def adapter_rule(self):
+        return yaml.safe_load(next(text for text in self.blocks("yaml") if "seriesQuery" in text))["rules"][0]
+
+    def test_scales_on_a_metric_that_the_server_has(self):
+        rule = self.adapter_rule()
+        asked = re.findall(r"kldiv_\w+", rule["seriesQuery"] + rule["metricsQuery"])
+        self.assertGreater(len(asked), 2)
+        server = ServerProcess(BIN / "kldiv-server", "--listen=127.0.0.1:0", "--metrics_listen=127.0.0.1:0",
+                               "--backend=cpu", stderr=subprocess.DEVNULL)
+        self.addCleanup(server.stop)
+        with urllib.request.urlopen(f"http://{server.metrics}/metrics") as answer:
+            shown = answer.read().decode()
+        for name in asked:
+            self.assertRegex(shown, rf"(?m)^{name}[ {{]")
+
+    @unittest.skipUnless(SLOW, "only with KLDIV_SLOW=1")
+    def test_asks_prometheus_in_its_own_language(self):
+        query = self.adapter_rule()["metricsQuery"].replace("<<.GroupBy>>", "pod").replace("<<.LabelMatchers>>", "")
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+            yaml.safe_dump({"groups": [{"name": "adapter", "rules": [{"record": "wait", "expr": query}]}]}, file)
+            subprocess.run(["promtool", "check", "rules", file.name], check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ class Cuda(Overlay, unittest.TestCase):
 
 @unittest.skipUnless(SLOW, "only with KLDIV_SLOW=1")
 class Mine(Overlay, unittest.TestCase):
-    """An overlay of a user's own with all that the guide shows: TLS and tokens."""
+    """An overlay of a user's own with all that the guide shows: TLS, tokens, scaling on queue time."""
 
     backend, kinds = "cpu", KINDS | {"Secret"}
 
@@ -229,12 +229,18 @@ class Mine(Overlay, unittest.TestCase):
                 subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=cls.root, check=True)
         (folder / "mine").mkdir()
         (folder / "mine/kustomization.yaml").write_text("".join(
-            text for language, text in blocks if language == "yaml"))
+            text for language, text in blocks if language == "yaml" and not text.startswith("rules:")))
         return rendered(folder / "mine")
 
     def test_everything_is_in_the_namespace_and_runs_the_image_that_it_names(self):
         self.assertEqual({document["metadata"]["namespace"] for document in self.documents.values()}, {"kldiv"})
         self.assertEqual(self.container["image"], "registry.example.com/kldiv:0.1.0-cpu")
+
+    def test_scales_on_cpu_and_on_queue_time(self):
+        metrics = self.kind("HorizontalPodAutoscaler")["metrics"]
+        self.assertEqual([metric["type"] for metric in metrics], ["Resource", "Pods"])
+        self.assertEqual(metrics[1]["pods"], {"metric": {"name": "kldiv_queue_seconds"},
+                                              "target": {"type": "AverageValue", "averageValue": "5m"}})
 
     def test_the_servers_files_are_mounted_secrets_that_its_group_may_read(self):
         volumes = {volume["name"]: volume["secret"] for volume in self.pod["volumes"]}
