@@ -216,17 +216,19 @@ class Mine(Overlay, unittest.TestCase):
 
     @classmethod
     def rendered(cls):
-        cls.root = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
-        folder = cls.root / "docker/kubernetes"
-        shutil.copytree(FOLDER, folder)
+        root = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        folder = root / "docker/kubernetes"
+        cls.files = folder / "tls"
+        # Without what the reader of the guide may have put there.
+        shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("tls.crt", "tls.key", "*token*", "mine"))
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-keyout", folder / "tls/tls.key", "-out", folder / "tls/tls.crt", "-days", "1",
+                        "-keyout", cls.files / "tls.key", "-out", cls.files / "tls.crt", "-days", "1",
                         "-subj", "/CN=kldiv", "-addext", "subjectAltName=IP:127.0.0.1"], check=True,
                        stderr=subprocess.DEVNULL)
         _, blocks = deployment.guide("Kubernetes")
         for language, text in blocks:
             if language == "sh" and not text.startswith("# needs"):
-                subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=cls.root, check=True)
+                subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=root, check=True)
         (folder / "mine").mkdir()
         (folder / "mine/kustomization.yaml").write_text("".join(
             text for language, text in blocks if language == "yaml" and not text.startswith("rules:")))
@@ -260,9 +262,8 @@ class Mine(Overlay, unittest.TestCase):
             server = ServerProcess(BIN / "kldiv-server", stderr=subprocess.DEVNULL,
                                    env=deployment.without_settings(os.environ) | settings)
             self.addCleanup(server.stop)
-            ask = [BIN / "kldiv", "info", f"--server={server.address}", "--tls",
-                   f"--server_ca={self.root}/docker/kubernetes/tls/tls.crt"]
-            subprocess.run([*ask, f"--client_token_file={self.root}/client_token"], check=True, capture_output=True)
+            ask = [BIN / "kldiv", "info", f"--server={server.address}", "--tls", f"--server_ca={self.files}/tls.crt"]
+            subprocess.run([*ask, f"--client_token_file={self.files}/client_token"], check=True, capture_output=True)
             refused = subprocess.run(ask, capture_output=True, text=True)
             self.assertEqual(refused.returncode, 1)
             self.assertIn("UNAUTHENTICATED", refused.stderr)
