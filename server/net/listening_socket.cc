@@ -22,6 +22,8 @@ namespace {
 constexpr int kSocketType = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int kBacklog = 4096;
 constexpr int kUserTimeoutMs = 20'000;
+constexpr int kProbeAfterSeconds = 30;
+constexpr int kProbeIntervalSeconds = 10;
 constexpr int kDeferAcceptSeconds = 10;
 
 // errno in words, behind the address.
@@ -42,6 +44,10 @@ void SetTcpOptions(int fd, int family) {
   // Accepted sockets inherit these. gRPC sets them only on connections of its own listeners.
   SetOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   SetOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, kUserTimeoutMs);
+  // Where nothing is under way that could go unacknowledged, the kernel asks whether the client is there.
+  SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, kProbeAfterSeconds);
+  SetOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, kProbeIntervalSeconds);
   // HTTP/2 clients speak first: one that says nothing costs no descriptor.
   SetOption(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, kDeferAcceptSeconds);
   if (family == AF_INET6) SetOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);

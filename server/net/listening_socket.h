@@ -34,7 +34,8 @@ class FileDescriptor {
 // closes it and, for a Unix socket, removes its path and gives up its lock.
 //
 // Non-blocking. TCP connections accepted from it send without delay, give up a peer that acknowledges nothing
-// for 20 s, and are only accepted once their client has sent something or 10 s have passed.
+// for 20 s or, when nothing is sent, no longer answers the kernel's probes (within a minute), and are only
+// accepted once their client has sent something or 10 s have passed.
 class ListeningSocket {
  public:
   // Listens on every address that the host's name means; port 0 becomes the same free port on all of them.

@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
+#include <vector>
 
 namespace kldiv::server {
 namespace {
 
 constexpr std::chrono::milliseconds kLookInterval{10};
+constexpr int kEvictionsPerLook = 16;
 
 // A number that the kernel gives to one socket in its lifetime, so that a descriptor that was closed and used
 // again is recognized; 0 when `fd` is no open socket.
@@ -45,14 +48,20 @@ std::optional<std::chrono::milliseconds> Silence(int fd) {
 
 OpenConnections::Room OpenConnections::MakeRoom(int fd, Clock::time_point now) {
   if (!IsFull()) return Room::kFree;
-  if (looked_at_ != Clock::time_point::min() && now - looked_at_ < kLookInterval) return Room::kNone;
-  looked_at_ = now;
-  ForgetClosed();
-  if (!IsFull()) return Room::kFree;
-  return EvictFor(Peer(fd)) ? Room::kEvicted : Room::kNone;
+  if (looked_at_ == Clock::time_point::min() || now - looked_at_ >= kLookInterval) {
+    looked_at_ = now;
+    Look();
+    if (!IsFull()) return Room::kFree;
+  }
+  return EvictFor(Peer(fd));
 }
 
-void OpenConnections::Add(int fd) { open_[fd] = {SocketCookie(fd), Peer(fd)}; }
+void OpenConnections::Add(int fd) {
+  Forget(fd);  // One that was closed since the last look.
+  std::string peer = Peer(fd);
+  if (!peer.empty()) ++held_[peer];
+  open_[fd] = {SocketCookie(fd), std::move(peer), std::nullopt};
+}
 
 int64_t OpenConnections::CountOpen() {
   ForgetClosed();
@@ -64,32 +73,66 @@ void OpenConnections::ShutDownAll() {
   for (const auto& [fd, connection] : open_) shutdown(fd, SHUT_RDWR);
 }
 
-void OpenConnections::ForgetClosed() {
-  std::erase_if(open_, [](const auto& entry) { return SocketCookie(entry.first) != entry.second.cookie; });
+void OpenConnections::Look() {
+  evictions_left_ = kEvictionsPerLook;
+  ForgetClosed();
+  for (auto& [fd, connection] : open_) {
+    if (!connection.peer.empty()) connection.silence = Silence(fd);
+  }
 }
 
-bool OpenConnections::EvictFor(const std::string& newcomer) {
-  std::unordered_map<std::string, int> held;
+void OpenConnections::Forget(int fd) {
+  const auto found = open_.find(fd);
+  if (found == open_.end()) return;
+  const auto held = held_.find(found->second.peer);
+  if (held != held_.end() && --held->second == 0) held_.erase(held);
+  open_.erase(found);
+}
+
+void OpenConnections::ForgetClosed() {
+  std::vector<int> closed;
+  for (const auto& [fd, connection] : open_) {
+    if (SocketCookie(fd) != connection.cookie) closed.push_back(fd);
+  }
+  for (const int fd : closed) Forget(fd);
+}
+
+// Of the peers that have `held` connections.
+OpenConnections::Entry* OpenConnections::LongestSilent(int held) {
+  Entry* longest = nullptr;
+  for (Entry& entry : open_) {
+    const Connection& connection = entry.second;
+    if (!connection.silence.has_value()) continue;
+    if (longest != nullptr && *connection.silence <= *longest->second.silence) continue;
+    if (held_[connection.peer] == held) longest = &entry;
+  }
+  return longest;
+}
+
+OpenConnections::Room OpenConnections::EvictFor(const std::string& newcomer) {
   int most = 0;
-  for (const auto& [fd, connection] : open_) {
-    if (!connection.peer.empty()) most = std::max(most, ++held[connection.peer]);
-  }
-  int victim = -1;
-  std::chrono::milliseconds longest{-1};
-  for (const auto& [fd, connection] : open_) {
-    if (connection.peer.empty() || held[connection.peer] != most) continue;
-    const std::optional<std::chrono::milliseconds> silence = Silence(fd);
-    if (!silence.has_value() || *silence <= longest) continue;
-    victim = fd;
-    longest = *silence;
-  }
+  for (const auto& [peer, held] : held_) most = std::max(most, held);
+  const auto own = held_.find(newcomer);
   // Among equals nobody who is busy gives way, or clients that connect again would throw each other out
   // forever.
-  const bool among_equals = most - 1 < held[newcomer] + 1;
-  if (victim < 0 || (among_equals && longest < patience_)) return false;
-  shutdown(victim, SHUT_RDWR);
-  open_.erase(victim);  // Its owner closes it soon.
-  return true;
+  const bool among_equals = most - 1 < (own == held_.end() ? 0 : own->second) + 1;
+  while (Entry* const victim = evictions_left_ > 0 ? LongestSilent(most) : nullptr) {
+    auto& [fd, connection] = *victim;
+    if (SocketCookie(fd) != connection.cookie) {
+      Forget(fd);
+      return Room::kFree;
+    }
+    if (among_equals && *connection.silence < patience_) return Room::kNone;
+    if (Silence(fd) < connection.silence) {
+      connection.silence.reset();  // It has spoken since the look.
+      continue;
+    }
+    shutdown(fd, SHUT_RDWR);
+    Forget(fd);  // Its owner closes it soon.
+    --evictions_left_;
+    return Room::kEvicted;
+  }
+  return Room::kNone;
 }
 
 }  // namespace kldiv::server

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -30,9 +31,9 @@ class OpenConnections {
   OpenConnections(int max, std::chrono::milliseconds patience) : max_(max), patience_(patience) {}
 
   // Whether the open socket `fd` fits. When all places are taken, the connection of the peer with the most
-  // connections that has been silent for longest is ended to make room. All this looks at every connection,
-  // but not oftener than every 10 ms: a flood of clients costs a part of a core, and room is found that much
-  // later.
+  // connections that has been silent for longest is ended to make room. To find it, the system is asked about
+  // every connection, but not oftener than every 10 ms: a flood of clients costs a part of a core, and who
+  // has come since the last look does not give way before the next one.
   Room MakeRoom(int fd, Clock::time_point now);
 
   // Counts the open socket `fd`.
@@ -47,17 +48,24 @@ class OpenConnections {
  private:
   struct Connection {
     uint64_t cookie = 0;
-    std::string peer;  // empty: a Unix socket's
+    std::string peer;                                  // empty: a Unix socket's
+    std::optional<std::chrono::milliseconds> silence;  // at the last look; nullopt: not a victim
   };
+  using Entry = std::unordered_map<int, Connection>::value_type;
 
   bool IsFull() const { return open_.size() >= static_cast<size_t>(max_); }
+  void Look();
+  void Forget(int fd);
   void ForgetClosed();
-  bool EvictFor(const std::string& newcomer);
+  Entry* LongestSilent(int held);
+  Room EvictFor(const std::string& newcomer);
 
   const int max_;
   const std::chrono::milliseconds patience_;
-  std::unordered_map<int, Connection> open_;  // by descriptor
+  std::unordered_map<int, Connection> open_;   // by descriptor
+  std::unordered_map<std::string, int> held_;  // how many each peer has, Unix sockets apart
   Clock::time_point looked_at_ = Clock::time_point::min();
+  int evictions_left_ = 0;  // before the next look
 };
 
 }  // namespace kldiv::server

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "server/net/listening_socket.h"
 
@@ -139,6 +140,75 @@ TEST(OpenConnections, ThatAreSilentGiveWayToAnEqual) {
   const Connection newcomer = ConnectFrom("127.0.0.1");
   EXPECT_EQ(open.MakeRoom(newcomer.server.get(), Moment(1)), Room::kEvicted);
   EXPECT_TRUE(silent.IsEnded());
+}
+
+TEST(OpenConnections, GiveWayToSeveralNewcomersAfterOneLook) {
+  OpenConnections open(3, kNone);
+  const Connection a = ConnectFrom("127.0.0.1"), b = ConnectFrom("127.0.0.1"), c = ConnectFrom("127.0.0.1");
+  for (const Connection* each : {&a, &b, &c}) open.Add(each->server.get());
+  MakeSilentForLonger(a, b);
+  MakeSilentForLonger(b, c);
+  const Connection first = ConnectFrom("127.0.0.2"), second = ConnectFrom("127.0.0.2");
+  EXPECT_EQ(open.MakeRoom(first.server.get(), Moment(1)), Room::kEvicted);
+  EXPECT_TRUE(a.IsEnded());
+  EXPECT_FALSE(b.IsEnded());
+  open.Add(first.server.get());
+  EXPECT_EQ(open.MakeRoom(second.server.get(), Moment(1)), Room::kEvicted);
+  EXPECT_TRUE(b.IsEnded());
+  EXPECT_FALSE(c.IsEnded());
+  EXPECT_FALSE(first.IsEnded());
+}
+
+TEST(OpenConnections, GiveWaySixteenTimesAfterOneLook) {
+  OpenConnections open(20, kNone);
+  std::vector<Connection> all;
+  for (int i = 0; i < 20; ++i) {
+    all.push_back(ConnectFrom("127.0.0.1"));
+    open.Add(all.back().server.get());
+  }
+  int peer = 2;
+  const auto take = [&](int moment) {
+    all.push_back(ConnectFrom("127.0.0." + std::to_string(peer++)));
+    const Room room = open.MakeRoom(all.back().server.get(), Moment(moment));
+    if (room != Room::kNone) open.Add(all.back().server.get());
+    return room;
+  };
+  for (int i = 0; i < 16; ++i) EXPECT_EQ(take(1), Room::kEvicted);
+  EXPECT_EQ(take(1), Room::kNone);
+  EXPECT_EQ(take(2), Room::kEvicted);
+}
+
+TEST(OpenConnections, ThatHaveSpokenSinceTheLookGiveWayAfterOthers) {
+  OpenConnections open(3, kNone);
+  const Connection a = ConnectFrom("127.0.0.1"), b = ConnectFrom("127.0.0.1"), c = ConnectFrom("127.0.0.1");
+  for (const Connection* each : {&a, &b, &c}) open.Add(each->server.get());
+  MakeSilentForLonger(a, b);
+  MakeSilentForLonger(b, c);
+  const Connection newcomer = ConnectFrom("127.0.0.2");
+  EXPECT_EQ(open.MakeRoom(newcomer.server.get(), Moment(1)), Room::kEvicted);
+  EXPECT_TRUE(a.IsEnded());
+  open.Add(newcomer.server.get());
+  MakeSilentForLonger(c, b);
+  const Connection another = ConnectFrom("127.0.0.2");
+  EXPECT_EQ(open.MakeRoom(another.server.get(), Moment(1)), Room::kEvicted);
+  EXPECT_TRUE(c.IsEnded());
+  EXPECT_FALSE(b.IsEnded());
+}
+
+TEST(OpenConnections, ThatWereClosedSinceTheLookLeaveTheirPlace) {
+  OpenConnections open(2, kNone);
+  Connection a = ConnectFrom("127.0.0.1");
+  const Connection b = ConnectFrom("127.0.0.1");
+  open.Add(a.server.get());
+  open.Add(b.server.get());
+  MakeSilentForLonger(b, a);
+  const Connection newcomer = ConnectFrom("127.0.0.2"), another = ConnectFrom("127.0.0.2");
+  EXPECT_EQ(open.MakeRoom(newcomer.server.get(), Moment(1)), Room::kEvicted);
+  EXPECT_TRUE(b.IsEnded());
+  open.Add(newcomer.server.get());
+  a.server = FileDescriptor();
+  EXPECT_EQ(open.MakeRoom(another.server.get(), Moment(1)), Room::kFree);
+  EXPECT_FALSE(newcomer.IsEnded());
 }
 
 TEST(OpenConnections, AreLookedAtOnceInTenMilliseconds) {
