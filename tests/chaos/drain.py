@@ -20,7 +20,6 @@ import numpy
 import rig
 from messages import EVALUATE, STREAM, pair
 
-WATCH = "/grpc.health.v1.Health/Watch"
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"  # HealthCheckResponse
 DRAIN_TIMEOUT_S = 30
 CONNECTIONS = 8  # of the watchers and the idle streams
@@ -81,7 +80,7 @@ class Quiet:
     def __init__(self, address, watchers, streams):
         self.over = threading.Event()
         self.channels = [channel(address, 100 + n) for n in range(CONNECTIONS)]
-        self.watchers = [self.channels[n % CONNECTIONS].unary_stream(WATCH)(b"") for n in range(watchers)]
+        self.watchers = [self.channels[n % CONNECTIONS].unary_stream(rig.WATCH)(b"") for n in range(watchers)]
         self.streams = [self.channels[n % CONNECTIONS].stream_stream(STREAM)(self._nothing()) for n in range(streams)]
         for watcher in self.watchers:
             assert next(watcher) == SERVING

@@ -1,6 +1,7 @@
 """What the scripts of this folder share: their flags, the server under test, and load through the client library."""
 
 import argparse
+import atexit
 import json
 import pathlib
 import signal
@@ -16,6 +17,7 @@ from load import Bars  # noqa: E402,F401  # the folders have just been named
 from server import Server as MeasuredServer  # noqa: E402
 
 PATIENCE_S = 60
+WATCH = "/grpc.health.v1.Health/Watch"
 
 
 def flags_of(name, description):
@@ -37,8 +39,19 @@ def wait_until(condition, what, seconds=PATIENCE_S):
     return time.monotonic() - begin
 
 
+def spawn(*command, **options):
+    """A process that does not outlive this one."""
+    process = subprocess.Popen([str(part) for part in command], **options)
+    atexit.register(process.kill)
+    return process
+
+
 class Server(MeasuredServer):
-    """A kldiv-server on free ports; everything but its log is silent."""
+    """A kldiv-server on free ports that does not outlive this process."""
+
+    def __init__(self, *command, preexec=None):
+        super().__init__(*command, preexec=preexec)
+        atexit.register(self.process.kill)
 
     def metrics_now(self):
         """Name, with labels -> value. OSError: it answers no more."""
@@ -58,13 +71,17 @@ class Load:
         self.document = pathlib.Path(self.folder.name) / "report.json"
         self.log = pathlib.Path(self.folder.name) / "log"
         with open(self.log, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(
-                [programs / "kldiv-load", f"--server={server}", "--warmup=0s", "--duration=1h", "--progress",
-                 f"--json={self.document}", *flags], stdout=subprocess.DEVNULL, stderr=log)
+            self.process = spawn(programs / "kldiv-load", f"--server={server}", "--warmup=0s", "--duration=1h",
+                                 "--progress", f"--json={self.document}", *flags, stdout=subprocess.DEVNULL, stderr=log)
 
     def wait_until_begun(self):
         """Until its first second is over, which it reports."""
         wait_until(lambda: self.log.stat().st_size > 0, "kldiv-load begins")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
 
     def finish(self):
         """Ends it and waits for the calls under way: the run's part of its report."""
