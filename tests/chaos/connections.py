@@ -9,7 +9,6 @@ but where an attack returns at once for every place, and where answers pile up, 
 """
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,25 +34,6 @@ def limit_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
 
 
-class Helper:
-    """A process of `script` that says when it is ready and stays until it is told to end."""
-
-    def __init__(self, script, *arguments, prefix=()):
-        self.process = rig.spawn(*prefix, sys.executable, rig.HERE / script, *arguments, stdin=subprocess.PIPE,
-                                 stdout=subprocess.PIPE, text=True)
-        if self.process.stdout.readline() != "ready\n":
-            raise RuntimeError(f"{script} {arguments} did not begin")
-
-    def end(self):
-        """What it says last."""
-        said, _ = self.process.communicate(timeout=2 * rig.PATIENCE_S)
-        return said
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-
 class Siege:
     """A server and the attacks on it."""
 
@@ -71,7 +51,7 @@ class Siege:
                     note=f"idle {idle / MIB:.1f}")
 
     def visitors(self):
-        return Helper("visitors.py", self.address, *self.visitor_flags, prefix=self.prefix)
+        return rig.Helper("visitors.py", self.address, *self.visitor_flags, prefix=self.prefix)
 
     def visit(self):
         return json.loads(self.visitors().end())
@@ -126,7 +106,7 @@ class Siege:
 def hold(address, seconds, kind, *rest, prefix=()):
     """An attack that is there for so long; `kind` and `rest` are attackers.py's arguments."""
     def attack():
-        attackers = Helper("attackers.py", kind, address, *rest, prefix=prefix)
+        attackers = rig.Helper("attackers.py", kind, address, *rest, prefix=prefix)
         time.sleep(seconds)
         attackers.end()
     return attack
@@ -136,7 +116,7 @@ def kill(address, times, *kinds):
     """Kills attackers of these kinds, so many times."""
     def attack():
         for _ in range(times):
-            attackers = [Helper("attackers.py", kind, address, 80) for kind in kinds]
+            attackers = [rig.Helper("attackers.py", kind, address, 80) for kind in kinds]
             time.sleep(1)
             for each in attackers:
                 each.kill()
@@ -205,7 +185,7 @@ def half_open(bars, flags):
         attackers = []
 
         def attack():
-            attackers.extend(Helper("attackers.py", kind, server.ipv4, 45, **third)
+            attackers.extend(rig.Helper("attackers.py", kind, server.ipv4, 45, **third)
                              for kind in ("greeting", "mid_message", "idle_stream", "watcher"))
             net.cut_off(2)
             time.sleep(15)

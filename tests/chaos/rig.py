@@ -49,8 +49,8 @@ def spawn(*command, **options):
 class Server(MeasuredServer):
     """A kldiv-server on free ports that does not outlive this process."""
 
-    def __init__(self, *command, preexec=None):
-        super().__init__(*command, preexec=preexec)
+    def __init__(self, *command, **options):
+        super().__init__(*command, **options)
         atexit.register(self.process.kill)
 
     def metrics_now(self):
@@ -61,6 +61,25 @@ class Server(MeasuredServer):
 
     def descriptors(self):
         return len(list(pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+
+class Helper:
+    """A process of a script here that says when it is ready and stays until it is told to end."""
+
+    def __init__(self, script, *arguments, prefix=()):
+        self.process = spawn(*prefix, sys.executable, HERE / script, *arguments, stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"{script} {arguments} did not begin")
+
+    def end(self):
+        """What it says last."""
+        said, _ = self.process.communicate(timeout=2 * PATIENCE_S)
+        return said
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
 
 
 class Load:

@@ -1,4 +1,4 @@
-"""Clients that behave: `python visitors.py ADDRESS [--ca FILE]`, until stdin ends.
+"""Clients that behave: `python visitors.py ADDRESS [--ca FILE] [--token TOKEN]`, until stdin ends.
 
 One client calls again and again on one connection; newcomers come one after the other, each with a connection of its own,
 make a call and leave. Prints "ready" when the first of both have been answered, and at the end a JSON line."""
@@ -25,6 +25,7 @@ class Visitors:
     def __init__(self, options):
         self.address = options.address
         self.ca = options.ca and open(options.ca, "rb").read()
+        self.metadata = [("authorization", f"Bearer {options.token}")] if options.token else []
         self.over = threading.Event()
         self.errors = collections.Counter()  # of all of them
         self.number = 0
@@ -41,7 +42,8 @@ class Visitors:
         """Seconds until the answer; None: an error."""
         begin = time.monotonic()
         try:
-            channel.unary_unary(EVALUATE)(MESSAGE, timeout=GIVE_UP_S, wait_for_ready=True)
+            channel.unary_unary(EVALUATE)(MESSAGE, timeout=GIVE_UP_S, wait_for_ready=True,
+                                                      metadata=self.metadata)
             return time.monotonic() - begin
         except grpc.RpcError as error:
             self.errors[f"{error.code().name}: {error.details()}"] += 1
@@ -64,6 +66,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("address")
     parser.add_argument("--ca")
+    parser.add_argument("--token")
     visitors, calls, visits = Visitors(parser.parse_args()), [], []
     threads = [threading.Thread(target=visitors.settled, args=(calls,)),
                threading.Thread(target=visitors.newcomers, args=(visits,))]

@@ -14,9 +14,9 @@ from server_process import ServerProcess  # noqa: E402  # the folder has just be
 class Server(ServerProcess):
     """A kldiv-server on free ports of 127.0.0.1 and ::1."""
 
-    def __init__(self, binary, *flags, preexec=None):
+    def __init__(self, binary, *flags, preexec=None, stderr=subprocess.DEVNULL):
         super().__init__(binary, "--listen=127.0.0.1:0,[::1]:0", "--metrics_listen=127.0.0.1:0", *flags,
-                         stderr=subprocess.DEVNULL, preexec_fn=preexec)
+                         stderr=stderr, preexec_fn=preexec)
         self.ipv4, self.ipv6 = self.addresses
         self.peak = 0
         self._watching = threading.Event()
