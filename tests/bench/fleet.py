@@ -33,6 +33,15 @@ FLEETS = (3, 30, 300, 1000)
 NAME = "kldiv.default.svc.cluster.local"
 
 
+def costs_from(report):
+    """What ./dev bench replicas has measured on this machine, and where it is from; not its quick form."""
+    if report.exists():
+        measured = json.loads(report.read_text())["server_cpu_us"]
+        if len(measured) == len(MEASURED):
+            return {int(elements): cost["open"] for elements, cost in measured.items()}, str(report)
+    return MEASURED, "those in fleet.py"
+
+
 def interpolated(costs, elements, part):
     """Of a call of so many elements: straight lines between the sizes that were measured, the last one prolonged."""
     sizes = sorted(costs)
@@ -139,7 +148,7 @@ def evenness(seed, clients, load, calls):
 # What passes between a doubling of the load and the new servers' being in DNS: seconds, each at random in its bounds.
 STEPS = {
     "metrics-server has a whole window of the new load (--metric-resolution=15s)": (15, 30),
-    "HPA looks (--horizontal-pod-autoscaler-sync-period=15s) and doubles (its default policy)": (0, 15),
+    "HPA looks (--horizontal-pod-autoscaler-sync-period=15s) and doubles": (0, 15),
     "the pod is scheduled and started (assumed: its image is there; the server takes 0.02 s)": (2, 5),
     "the probe sees it (periodSeconds: 5) and CoreDNS its endpoint (assumed: 1 s)": (1, 6),
     "CoreDNS' cache forgets the old answer (kubeadm: 30 s)": (0, 30),
@@ -187,10 +196,7 @@ def main():
     calls, trials = (20, 50) if options.quick else (1_000, 2_000)
     ages = (60, 300, 3600)
 
-    costs, source = MEASURED, "those in fleet.py"
-    if options.costs.exists():
-        measured = json.loads(options.costs.read_text())["server_cpu_us"]
-        costs, source = {int(elements): cost["open"] for elements, cost in measured.items()}, str(options.costs)
+    costs, source = costs_from(options.costs)
     rows, flags = sizing(options.rate, options.elements, options.clients, costs)
     print(f"{options.rate:,.0f} calls/s of two fp32 tensors of {options.elements:,} elements from {options.clients:,} "
           f"clients; costs: {source}")

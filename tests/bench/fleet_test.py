@@ -3,6 +3,7 @@
 
 usage: fleet_test.py BUILD
 """
+import json
 import math
 import pathlib
 import random
@@ -90,6 +91,19 @@ class Fleet(unittest.TestCase):
         costs = {1_000: {"all": 10}, 11_000: {"all": 20}, 21_000: {"all": 50}}
         for elements, cost in ((1, 10), (1_000, 10), (6_000, 15), (11_000, 20), (16_000, 35), (31_000, 80)):
             self.assertEqual(fleet.interpolated(costs, elements, "all"), cost)
+
+    def test_takes_the_costs_of_a_whole_measurement_alone(self):
+        cost = {"open": {"all": 3, "polling": 2, "lanes": 1}, "busy": {}}
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as report:
+            report.write(json.dumps({"server_cpu_us": {str(elements): cost for elements in fleet.MEASURED}}))
+            report.flush()
+            costs, source = fleet.costs_from(pathlib.Path(report.name))
+            self.assertEqual((costs[32_000]["all"], source), (3, report.name))
+            report.seek(0)
+            report.truncate()
+            report.write(json.dumps({"server_cpu_us": {"1000": cost}}))
+            report.flush()
+            self.assertEqual(fleet.costs_from(pathlib.Path(report.name)), (fleet.MEASURED, "those in fleet.py"))
 
     def test_a_thousand_addresses_make_sixteen_kilobytes(self):
         self.assertEqual(fleet.dns_bytes(1000), 12 + (1 + 5 + 1 + 7 + 1 + 3 + 1 + 7 + 1 + 5 + 1) + 4 + 16_000)

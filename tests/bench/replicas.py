@@ -2,15 +2,16 @@
 """What a call costs when one, two or three servers share the calls, and what a million of them cost.
 
 The servers have addresses of their own on this machine and a lane each; kldiv-load takes turns on them with the client
-library's round_robin. In each round every fleet gets open-loop load, and their figures are medians of ratios within a
-round. Two questions, for the cost of a call depends on how busy its server is (calls that overlap share wake-ups):
-  at the same rate in all   what the same work costs when it is spread over more servers
-  at the same rate each     whether a server's calls cost more because it has neighbours; this is growth
+library's round_robin. In each round every fleet gets open-loop load, and the figures are medians of ratios within a
+round. What a call costs depends on how busy its server is (calls that overlap share wake-ups) and on who else uses the
+cores and their caches. So several servers are compared with one that has all of their calls; with one that has as many
+as each of them and nothing beside it; and with one that has as many while servers of others have the rest.
 Then closed loops show what the machine's cores, shared with kldiv-load, can do in all.
 
 usage: replicas.py [--rounds 11] [--seconds 1] [--quick] [--build FOLDER] [--json build/replicas.json]
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -108,39 +109,61 @@ def median(runs, what="all"):
     return statistics.median(run[what] for run in runs)
 
 
-def measure(fleets, elements, rounds, seconds):
-    """{(servers, calls a second in all): [a run for each round]}, and {servers: [closed-loop runs]}."""
+@contextlib.contextmanager
+def under_load_of(servers, elements, *flags):
+    """Another kldiv-load that has these servers, which may be none, for itself."""
+    if not servers:
+        yield None
+        return
+    before = sum(server.pairs() for server in servers)
+    tester = subprocess.Popen(load_command(servers, elements, "--duration=1h", *flags), stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    try:
+        wait_for_pairs(servers, before + 1, tester)
+        yield tester
+    finally:
+        tester.kill()
+        tester.wait()
+
+
+def measure(servers, elements, rounds, seconds):
+    """Open loops and closed loops: {(kind, servers): a run for each round}. Kinds of open loops: `together`, a client's
+    calls take turns on all; `alone`, a server has as many calls as each of those has, and the others have none;
+    `beside others`, the others have theirs, too, but from another client."""
     rate = RATES[elements]
-    kinds = [(count, rate) for count in FLEETS] + [(1, rate // count) for count in FLEETS[1:]]
+    kinds = [("together", count) for count in FLEETS]
+    kinds += [(kind, count) for kind in ("alone", "beside others") for count in FLEETS[1:]]
     opened, closed = {kind: [] for kind in kinds}, {count: [] for count in FLEETS}
     for turn in range(rounds):
         shift = turn % len(kinds)
-        for count, offered in kinds[shift:] + kinds[:shift]:
-            opened[count, offered].append(
-                put_under_load(fleets[count], elements, seconds, f"--rate={offered}"))
+        for kind, count in kinds[shift:] + kinds[:shift]:
+            own, offered = (servers[:count], rate) if kind == "together" else (servers[:1], rate // count)
+            others = servers[1:count] if kind == "beside others" else []
+            with under_load_of(others, elements, f"--rate={rate - offered}"):
+                opened[kind, count].append(put_under_load(own, elements, seconds, f"--rate={offered}"))
         for count in FLEETS:
             closed[count].append(
-                put_under_load(fleets[count], elements, seconds, f"--concurrency={OUTSTANDING}", "--connections=2"))
+                put_under_load(servers[:count], elements, seconds, f"--concurrency={OUTSTANDING}", "--connections=2"))
     return opened, closed
 
 
 def judge(elements, opened, closed, bars):
     rate, name = RATES[elements], f"{elements:,} floats"
 
-    def ratio(count, of_one):
-        return statistics.median(many["all"] / one["all"]
-                                 for many, one in zip(opened[count, rate], opened[1, of_one]))
-    for (count, offered), runs in opened.items():
-        bars.report(f"{name}, {count} x {offered / count:,.0f} calls/s: server CPU us a call", median(runs),
+    def ratio(count, *base):
+        return statistics.median(many["all"] / one["all"] for many, one in zip(opened["together", count], opened[base]))
+    for (kind, count), runs in opened.items():
+        who = f"{count} together" if kind == "together" else f"1 {kind}"
+        bars.report(f"{name}, {rate // count:,} calls/s each, {who}: CPU us a call", median(runs),
                     note=f"p50 {median(runs, 'p50_us'):,.0f} us, busiest server {median(runs, 'share'):.2f} x the mean")
     for count in FLEETS[1:]:
-        for what, of_one in (("in all", rate), ("each", rate // count)):
-            bars.report(f"{name}, {of_one:,} calls/s {what}: CPU a call, {count} servers / 1", ratio(count, of_one),
-                        most=GROWN)
+        bars.report(f"{name}: {count} servers / 1, the same calls/s in all", ratio(count, "together", 1), most=GROWN)
+        bars.report(f"{name}: {count} servers / 1, the same calls/s each", ratio(count, "alone", count))
+        bars.report(f"{name}: {count} servers / 1 beside others", ratio(count, "beside others", count), most=GROWN)
     for count, runs in closed.items():
         bars.report(f"{name}, {count} servers, {OUTSTANDING} outstanding: calls/s", median(runs, "calls_per_second"),
                     note=f"server CPU {median(runs):,.1f} us a call")
-    for what, runs in ((f"{rate:,} calls/s", opened[1, rate]), (f"{OUTSTANDING} outstanding", closed[1])):
+    for what, runs in ((f"{rate:,} calls/s", opened["together", 1]), (f"{OUTSTANDING} outstanding", closed[1])):
         bars.report(f"{name}, {what}: core-seconds for a million evaluations", median(runs),
                     note=f"polling thread {median(runs, 'polling'):,.1f}, lane {median(runs, 'lanes'):,.1f}")
 
@@ -148,14 +171,9 @@ def judge(elements, opened, closed, bars):
 def kib_of_a_connection(server, count):
     """What a client library's connection, with its health watch, keeps of the server's memory."""
     resident, before = server.resident(), server.pairs()
-    command = load_command([server], 1, f"--connections={count}", f"--rate={count}", "--duration=1h")
-    tester = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    with under_load_of([server], 1, f"--connections={count}", f"--rate={count}") as tester:
         wait_for_pairs([server], before + 2 * count, tester)  # The calls take turns: each connection has been used.
         return (server.resident() - resident) / count
-    finally:
-        tester.kill()
-        tester.wait()
 
 
 def main():
@@ -174,12 +192,11 @@ def main():
     bars, costs = load.Bars(), {}
     servers = [Replica(number) for number in range(1, FLEETS[-1] + 1)]
     try:
-        fleets = {count: servers[:count] for count in FLEETS}
         for elements, rate in list(RATES.items())[:1 if options.quick else None]:
-            opened, closed = measure(fleets, elements, rounds, seconds)
+            opened, closed = measure(servers, elements, rounds, seconds)
             judge(elements, opened, closed, bars)
             costs[elements] = {kind: {part: median(runs, part) for part in ("all", "polling", "lanes")}
-                               for kind, runs in (("open", opened[1, rate]), ("busy", closed[1]))}
+                               for kind, runs in (("open", opened["together", 1]), ("busy", closed[1]))}
         idle = Replica(FLEETS[-1] + 1)
         servers.append(idle)
         bars.report(f"KiB that each of {connections} connections keeps", kib_of_a_connection(idle, connections))
