@@ -18,9 +18,9 @@ import fleet_model as model
 
 # Elements of an fp32 tensor -> CPU us of a call at a low rate: of the polling thread (connections, and all the work for
 # messages of up to 64 KiB), of the lanes, of the whole server.
-MEASURED = {1_000: {"polling": 46, "lanes": 0, "all": 46},
-            32_000: {"polling": 120, "lanes": 70, "all": 200},
-            250_000: {"polling": 420, "lanes": 120, "all": 560}}
+MEASURED = {1_000: {"polling": 42, "lanes": 0, "all": 42},
+            32_000: {"polling": 125, "lanes": 47, "all": 174},
+            250_000: {"polling": 407, "lanes": 173, "all": 629}}
 CONNECTION_KIB = 64  # what the server reserves for one: server/options.h
 BASE_MIB = 120  # and for itself: the same
 PCIE_BYTES = 25e9  # a second: PCIe 4 x 16, after its headers
@@ -69,7 +69,7 @@ def sizing(rate, elements, clients, costs):
         ("CPU us of a call: lanes", cost["lanes"] * 1e6, "the same"),
         ("CPU us of a call: the whole server", cost["all"] * 1e6, "the same"),
         ("core-seconds for a million calls", cost["all"] * 1e6, "1 us = 1 s / 1,000,000"),
-        ("cores busy in all", rate * cost["all"], "rate x CPU of a call"),
+        ("cores busy in all, at most", rate * cost["all"], "rate x CPU of a call"),
         ("calls/s that a replica should get at most", capacity, f"{BUSY:g} / CPU of its polling thread"),
         ("lanes (--cpu_threads) of a replica", lanes, "CPU of the lanes / CPU of the polling thread, rounded up"),
         ("replicas", replicas, "rate / calls/s of one, rounded up, + 1"),
@@ -149,7 +149,7 @@ def evenness(seed, clients, load, calls):
 STEPS = {
     "metrics-server has a whole window of the new load (--metric-resolution=15s)": (15, 30),
     "HPA looks (--horizontal-pod-autoscaler-sync-period=15s) and doubles": (0, 15),
-    "the pod is scheduled and started (assumed: its image is there; the server takes 0.02 s)": (2, 5),
+    "the pod is scheduled and started (assumed: its image is there; the server takes 0.1 s)": (2, 5),
     "the probe sees it (periodSeconds: 5) and CoreDNS its endpoint (assumed: 1 s)": (1, 6),
     "CoreDNS' cache forgets the old answer (kubeadm: 30 s)": (0, 30),
 }
