@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""nginx and HAProxy, with the configurations in docker/, in front of three servers with addresses of their own, under
+open-loop load: servers are killed, cut off, joined by a fourth, restarted in turn. No call fails, and the load evens
+out. Also what the proxies let through and what they refuse. Prints the figures.
+
+Usage: balancers_test.py BIN_FOLDER; only with KLDIV_SLOW=1, as root, with network namespaces and both programs, else
+skipped."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE)]
+import cluster  # noqa: E402  # the folder has just been named
+import network  # noqa: E402
+import proxies  # noqa: E402
+
+DIGITS = HERE.parent / "data/digits"
+DEMO = "0.3992725936154355"
+PROXY_MACHINE = 5
+UNARY_TIMEOUT = 5  # seconds, of both shipped configurations
+MIB = 1 << 20
+
+
+class Behind(cluster.ClusterTest):
+    """Three servers behind a proxy that ends TLS."""
+
+    machines = PROXY_MACHINE
+    even_after = 5
+    drain_delay = 5
+
+    def setUp(self):
+        super().setUp()
+        self.make_certificate()
+        self.proxy = self.make_proxy()
+        self.proxy.start()
+        self.addCleanup(self.proxy.stop)
+        self.wait_until_serving()
+
+    def make_certificate(self):
+        key, certificate = self.folder / "server.pem.key", self.folder / "server.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                        "-nodes", "-subj", "/CN=kldiv", "-days", "2", "-keyout", key, "-out", certificate, "-addext",
+                        f"subjectAltName=DNS:{network.NAME},IP:{self.net.address(PROXY_MACHINE)}"],
+                       check=True, capture_output=True)
+
+    def client_flags(self):
+        return (f"--server={self.net.address(PROXY_MACHINE)}:443", "--tls", f"--server_ca={self.folder}/server.pem")
+
+    def kldiv(self, *arguments):
+        return subprocess.run(self.net.command(0, cluster.BIN / "kldiv", *arguments, *self.client_flags()),
+                              check=False, capture_output=True, text=True, timeout=60)
+
+    def wait_until_serving(self):
+        end = time.monotonic() + 20
+        while (said := self.kldiv("health")).stdout != "SERVING\n":
+            self.assertLess(time.monotonic(), end, f"{said.stderr}\n{self.proxy.log.read_text()}")
+            self.assertIsNone(self.proxy.process.poll(), self.proxy.log.read_text())
+            time.sleep(0.1)
+
+    def assert_demo(self):
+        said = self.kldiv("eval", "--reduction=batchmean", DIGITS / "digits_student_logprobs.npy",
+                          DIGITS / "digits_teacher_probs.npy")
+        self.assertEqual((said.returncode, said.stdout), (0, f"{DEMO}\n"), said.stderr)
+
+    def raw_call(self, *arguments):
+        return subprocess.run(
+            self.net.command(0, sys.executable, HERE / "raw_calls.py", f"{self.net.address(PROXY_MACHINE)}:443",
+                             self.folder / "server.pem", *arguments),
+            check=True, capture_output=True, text=True, timeout=120).stdout.strip()
+
+    def calls_started(self):
+        return sum(self.metric("kldiv_calls_started_total", 1, 2, 3).values())
+
+    def run_once(self, *flags):
+        load, document = self.load("--warmup=0s", *flags)
+        _, said = load.communicate(timeout=120)
+        self.assertEqual(load.returncode, 0, said)
+        return json.loads(document.read_text())["runs"][0]
+
+    def nginx(self, name, replacements):
+        for i in (1, 2, 3):
+            replacements[f"192.0.2.1{i}:"] = f"{self.net.address(i)}:"
+        return proxies.Nginx(self.net, PROXY_MACHINE, name, self.folder, {
+            "/run/nginx.pid": f"{self.folder}/nginx.pid", "/var/log/nginx": str(self.folder), **replacements})
+
+
+class EndsTls(cluster.Misfortunes, Behind):
+    """What is asked of a proxy that ends TLS. It spreads calls, not connections: those need no age, and with one
+    HAProxy 2.6 loses an answer now and then, when its end and that of the connection come together."""
+
+    connection_age = 0
+
+    def test_the_demo_gives_the_same_bits(self):
+        self.assert_demo()
+
+    def test_every_call_is_unavailable_without_a_server(self):
+        for i in (1, 2, 3):
+            self.servers[i].stop(signal.SIGKILL)
+        self.assertEqual(self.raw_call("codes", "500"), "500 UNAVAILABLE")
+
+    def test_a_header_of_a_million_bytes_goes_no_further_and_harms_nobody(self):
+        before = self.calls_started()
+        self.assertIn(self.raw_call("big-header"), self.refusals_of_a_header)
+        self.assertEqual(self.calls_started(), before)
+
+        def happenings():
+            for _ in range(3):
+                self.raw_call("big-header")
+        self.under_load(5, happenings)
+
+    def test_a_message_of_60_mib_passes(self):
+        run = self.run_once("--count=2", "--concurrency=1", f"--shape={60 * MIB // 8}")
+        print(f"{self.id().split('.', 1)[1]}: {run['latency_us']['max'] / 1e3:.0f} ms", flush=True)
+
+    def test_a_stream_of_a_thousand_pairs_larger_than_a_message_passes(self):
+        run = self.run_once("--mode=stream", "--count=1000", "--concurrency=64", "--shape=10000")
+        self.assertEqual(run["calls"], 1000)
+
+    def test_a_health_watch_stays_open_longer_than_a_call_may_take(self):
+        self.assertEqual(self.raw_call("watch", str(UNARY_TIMEOUT + 4)), "open")
+
+
+class Nginx(EndsTls):
+    refusals_of_a_header = ("UNAVAILABLE", "INTERNAL")
+
+    def make_proxy(self):
+        return self.nginx("nginx/nginx.conf", {"/etc/kldiv/tls/server.pem": f"{self.folder}/server.pem",
+                                               "/etc/kldiv/tls/server.key": f"{self.folder}/server.pem.key"})
+
+    def announce_fourth(self):
+        self.proxy.add_server(self.net.address(4))
+
+    def restart(self, i):
+        """Nothing tells nginx that a server drains; so it is told by hand."""
+        self.proxy.mark(self.net.address(i), down=True)
+        super().restart(i)
+        self.proxy.mark(self.net.address(i), down=False)
+
+
+class Haproxy(EndsTls):
+    refusals_of_a_header = ("UNAVAILABLE", "INTERNAL")
+
+    def make_proxy(self):
+        return proxies.Haproxy(self.net, PROXY_MACHINE, "haproxy/haproxy.cfg", self.folder, {
+            "/etc/kldiv/tls/server.pem": f"{self.folder}/server.pem", "kldiv.example.net": network.NAME,
+            "192.0.2.53": network.CLIENT, "log /dev/log local0": "log stderr format raw local0"})
+
+
+def load_tests(loader, _, pattern):
+    """Leaves out what the tests of each proxy derive from."""
+    del pattern
+    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in (Nginx, Haproxy))
+
+
+if __name__ == "__main__":
+    if not proxies.available():
+        print("skipped: nginx or HAProxy is not installed")
+        sys.exit(77)
+    cluster.main()
