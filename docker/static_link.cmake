@@ -37,6 +37,8 @@ add_link_options(-Wl,--undefined=arc4random)  # taken from server/base/arc4rando
 # say nothing.
 string(REPLACE "<LINK_LIBRARIES>" "-Wl,--start-group <LINK_LIBRARIES> -Wl,--end-group" CMAKE_CXX_LINK_EXECUTABLE
        "${CMAKE_CXX_LINK_EXECUTABLE}")
+# Which archives a program has parts of, docker/notice.sh learns from its map.
+string(APPEND CMAKE_CXX_LINK_EXECUTABLE " -Wl,-Map=<TARGET>.map")
 
 set(KLDIV_SOURCE_PACKAGES ${PROJECT_SOURCE_DIR}/build/source-packages CACHE PATH
     "Unpacked source packages highway and prometheus-cpp; for KLDIV_STATIC")

@@ -31,6 +31,15 @@ def run(command, **options):
     return ended.stdout
 
 
+def debootstrap(folder, packages=()):
+    """Fills the folder with this machine's release of Debian, which knows its mirrors, but not yet what they have."""
+    mirrors = sources()
+    _, mirror, release, _ = next(line for line in mirrors if "-" not in line.split()[2]).split()
+    include = [f"--include={','.join(packages)}"] if packages else []
+    run(["debootstrap", "--variant=minbase", *include, release, folder, mirror])
+    (pathlib.Path(folder) / "etc/apt/sources.list").write_text("\n".join(mirrors) + "\n")
+
+
 class DebianRoot:
     """Its commands run as root, apart from this machine's files and processes, over this machine's network."""
 
@@ -38,10 +47,7 @@ class DebianRoot:
         self.folder = pathlib.Path(folder)
 
     def bootstrap(self, packages=()):
-        mirrors = sources()
-        _, mirror, release, _ = next(line for line in mirrors if "-" not in line.split()[2]).split()
-        run(["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release, self.folder, mirror])
-        (self.folder / "etc/apt/sources.list").write_text("\n".join(mirrors) + "\n")
+        debootstrap(self.folder, packages)
         self.run("apt-get", "update")
 
     def copy_to(self, folder):

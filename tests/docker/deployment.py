@@ -67,5 +67,6 @@ def main():
     result = unittest.main(exit=False, verbosity=2).result
     failed = len({test.id().split(" ")[0] for test, _ in result.failures + result.errors})
     skipped = len(result.skipped)
-    print(f"{result.testsRun - failed - skipped} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    passed = max(0, result.testsRun - failed - skipped)  # what fails before the first test is one that failed
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     sys.exit(0 if result.testsRun and not failed else 1)

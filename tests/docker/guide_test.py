@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares the sections on Compose and Kubernetes of docker/README.md with the files and programs that they tell of.
+"""Compares the sections on images, Compose and Kubernetes of docker/README.md with the files and programs that they tell of.
 manifests_test.py has kustomize take their YAML.
 
 Usage: guide_test.py BIN_FOLDER, which has tests/print_service_config beside it; with KLDIV_SLOW=1 it takes promtool"""
@@ -24,7 +24,7 @@ from server_process import ServerProcess  # noqa: E402  # the folder has just be
 
 BIN = pathlib.Path(sys.argv.pop())
 SLOW = os.environ.pop("KLDIV_SLOW", "0") not in ("", "0")
-MARKS = {"Compose": "# needs Docker\n", "Kubernetes": "# needs a cluster\n"}
+MARKS = {"Images": "# needs Docker", "Compose": "# needs Docker", "Kubernetes": "# needs a cluster"}
 
 
 class Guide(unittest.TestCase):
@@ -54,7 +54,7 @@ class Guide(unittest.TestCase):
         profiles = {profile for service in services.values() for profile in service.get("profiles", ())}
         text = "".join(text for _, text in self.shell)
         self.assertEqual(set(re.findall(r"--profile (\S+)", text)) - profiles, set())
-        self.assertEqual(set(re.findall(r"run --rm (\S+)", text)) - set(services), set())
+        self.assertEqual(set(re.findall(r"compose -f \S+ run --rm (\S+)", text)) - set(services), set())
         for path in re.findall(r" (?:compose -f|-k) (\S+)", text) + re.findall(r"`(docker/[\w./]+)`", self.prose):
             if "/mine" not in path:  # the reader's own
                 self.assertTrue((ROOT / path).exists(), path)
