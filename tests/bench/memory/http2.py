@@ -4,18 +4,34 @@ import socket
 import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS = 0, 1, 4
-END_HEADERS = 4
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
+END_STREAM, END_HEADERS = 1, 4
 
 
 def frame(kind, flags, stream, payload):
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
+def integer(value):
+    """With a prefix of seven bits (RFC 7541, 5.1)."""
+    if value < 127:
+        return bytes([value])
+    out, value = bytearray([127]), value - 127
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out + bytes([value]))
+
+
 def literal(name, value):
     """A header field without indexing and without Huffman coding (RFC 7541, 6.2.2)."""
-    assert len(name) < 127 and len(value) < 127
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+    return b"\0" + integer(len(name)) + name + integer(len(value)) + value
+
+
+def fields_of(path):
+    """The header of a call."""
+    return {b":method": b"POST", b":scheme": b"http", b":path": path.encode(), b":authority": b"x",
+            b"content-type": b"application/grpc", b"te": b"trailers"}
 
 
 class Call:
@@ -24,9 +40,7 @@ class Call:
     def __init__(self, address, path):
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host.strip("[]"), int(port)))
-        fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()), (b":authority", b"x"),
-                  (b"content-type", b"application/grpc"), (b"te", b"trailers")]
-        block = b"".join(literal(name, value) for name, value in fields)
+        block = b"".join(literal(name, value) for name, value in fields_of(path).items())
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, END_HEADERS, 1, block))
 
     def begin_message(self, size):
