@@ -121,6 +121,19 @@ class Compose(unittest.TestCase):
         self.assertEqual(mounts["./grafana/kldiv.json"], provider["options"]["path"] + "/kldiv.json")
         self.assertEqual(mounts["./grafana/provisioning"], "/etc/grafana/provisioning")
 
+    def test_builds_targets_of_the_dockerfile_that_run_as_the_same_user_and_hold_the_programs_named(self):
+        dockerfile = (ROOT / "docker/Dockerfile").read_text()
+        targets = re.findall(r"^FROM \S+ AS (\S+)$", dockerfile, re.MULTILINE)
+        user, = re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)
+        self.assertIn('ENTRYPOINT ["/usr/bin/kldiv-server"]', dockerfile)
+        for name in (*SERVERS, "load"):
+            with self.subTest(name):
+                service, build = self.services[name], self.services[name]["build"]
+                self.assertEqual((FILE.parent / build["context"]).resolve(), ROOT)
+                self.assertEqual(build["dockerfile"], "docker/Dockerfile")
+                self.assertIn(build["target"], targets)
+                self.assertEqual((service["image"], service["user"]), (f"kldiv:{build['target']}", user))
+
     @unittest.skipUnless(SLOW, "only with KLDIV_SLOW=1")
     def test_is_valid_for_docker_compose(self):
         older = {name: value for name, value in self.document.items() if name != "name"}  # which Debian's does not know

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Compares the sections on images, Compose and Kubernetes of docker/README.md with the files and programs that they tell of.
-manifests_test.py has kustomize take their YAML.
+"""Compares the sections on images, Compose and Kubernetes of docker/README.md with the files and programs that they
+tell of. manifests_test.py has kustomize take their YAML.
 
 Usage: guide_test.py BIN_FOLDER, which has tests/print_service_config beside it; with KLDIV_SLOW=1 it takes promtool"""
 
