@@ -30,10 +30,12 @@ constexpr Duration kSecond = std::chrono::seconds(1);
 // What a call may take after its deadline: the time to hear of it, or of a lost connection.
 constexpr Duration kPatienceAfterDeadline = std::chrono::seconds(5);
 
-std::vector<std::unique_ptr<Client>> Connect(const Settings& settings) {
+absl::StatusOr<std::vector<std::unique_ptr<Client>>> Connect(const Settings& settings) {
   std::vector<std::unique_ptr<Client>> clients;
   for (int i = 0; i < settings.connections; ++i) {
-    clients.push_back(Client::Create(settings.client).value());  // Its options have been tried.
+    absl::StatusOr<std::unique_ptr<Client>> client = Client::Create(settings.client);
+    if (!client.ok()) return client.status();
+    clients.push_back(*std::move(client));
   }
   return clients;
 }
@@ -90,10 +92,10 @@ class LoadTest {
   void RunAll() {
     if (report_.settings.search) return Search();
     for (const int concurrency : report_.settings.concurrency) {
-      if (report_.runs.empty() || interrupts_() == 0) RunOne(PlanOf(concurrency), {});
+      if (GoesOn()) RunOne(PlanOf(concurrency), {});
     }
     for (const double rate : report_.settings.rates) {
-      if (report_.runs.empty() || interrupts_() == 0) RunOne(PlanOf(rate), {});
+      if (GoesOn()) RunOne(PlanOf(rate), {});
     }
   }
 
@@ -104,7 +106,8 @@ class LoadTest {
     bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
     if (!written) tool::PrintLine("the table cannot be written to stdout");
     if (!WriteFiles()) written = false;
-    const std::vector<std::string> failures = Failures(report_);
+    std::vector<std::string> failures = Failures(report_);
+    if (!broken_.ok()) failures.emplace_back(broken_.message());
     for (const std::string& failure : failures) tool::PrintLine(absl::StrCat("failed: ", failure));
     return failures.empty() && written ? tool::kSuccess : tool::kFailed;
   }
@@ -158,6 +161,9 @@ class LoadTest {
     return plan;
   }
 
+  // The first run is made even when the user has ended it already, so that there is something to tell.
+  bool GoesOn() const { return broken_.ok() && (report_.runs.empty() || interrupts_() == 0); }
+
   // `go_on`: judges each second that is measured; none: the run goes on.
   void RunOne(const RunPlan& plan, const std::function<bool(const Window&)>& go_on) {
     RunObserver observer;
@@ -166,7 +172,12 @@ class LoadTest {
       progress_.Show(ToProgress(plan.label, window, kSecond));
       return go_on == nullptr || window.index < 0 || go_on(window);
     };
-    const std::unique_ptr<Target> target = MakeTarget(report_.settings.mode, Connect(report_.settings));
+    absl::StatusOr<std::vector<std::unique_ptr<Client>>> clients = Connect(report_.settings);
+    if (!clients.ok()) {
+      broken_ = clients.status();
+      return;
+    }
+    const std::unique_ptr<Target> target = MakeTarget(report_.settings.mode, *std::move(clients));
     report_.runs.push_back(Run(plan, *workload_, *target, observer));
     progress_.EndLine();
   }
@@ -182,7 +193,7 @@ class LoadTest {
     report_.search->steps.push_back({.value = value, .held = held, .windows = rule.windows()});
     progress_.Show(absl::StrCat(plan.label, held ? " holds" : " does not hold"));
     progress_.EndLine();
-    if (interrupts_() > 0) return std::nullopt;
+    if (interrupts_() > 0 || !broken_.ok()) return std::nullopt;
     return held;
   }
 
@@ -221,6 +232,7 @@ class LoadTest {
   const std::function<int()> interrupts_;
   Progress progress_;
   Report report_;
+  absl::Status broken_;  // why no more runs can be made
   std::unique_ptr<Workload> workload_;
 };
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <thread>
@@ -227,6 +228,21 @@ TEST_F(ProgramTest, EndsEarlyWithItsReportAtAnInterrupt) {
   const Ended ended = WaitFor(program);
   EXPECT_EQ(ended.code, 0) << ended.errors;
   EXPECT_THAT(ended.output, HasSubstr("rate 100"));
+  EXPECT_GT(Report()["runs"][0]["ok"], 0);
+}
+
+TEST_F(ProgramTest, EndsWithItsReportWhenAFileThatItConnectsWithIsGone) {
+  RealServer server;
+  const std::string token = folder_.Write("token", "a-token\n");
+  ChildProcess program(
+      Command(server.address(), {"--concurrency=1:2:*2", "--shape=10", "--warmup=0", "--duration=2s",
+                                 "--progress", "--client_token_file=" + token, JsonFlag()}));
+  ProgressWith(program, "concurrency 1, 1 s:");
+  std::filesystem::remove(token);
+  const Ended ended = WaitFor(program);
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_THAT(ended.errors, HasSubstr("failed: " + token));
+  EXPECT_EQ(Report()["runs"].size(), 1);
   EXPECT_GT(Report()["runs"][0]["ok"], 0);
 }
 
