@@ -121,7 +121,9 @@ class Monitoring(unittest.TestCase):
         config.write_text(json.dumps({  # JSON is YAML.
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
-            "scrape_configs": [{"job_name": "kldiv", "static_configs": [{"targets": [server.metrics for server in servers]}]}]}))
+            "scrape_configs": [{
+                "job_name": "kldiv",
+                "static_configs": [{"targets": [server.metrics for server in servers]}]}]}))
         cls.prometheus = Prometheus(f"127.0.0.1:{free_port()}")
         cls.enterClassContext(running(
             "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder}/data",

@@ -241,7 +241,7 @@ TEST_F(ProgramTest, EndsWithItsReportWhenAFileThatItConnectsWithIsGone) {
   std::filesystem::remove(token);
   const Ended ended = WaitFor(program);
   EXPECT_EQ(ended.code, 1);
-  EXPECT_THAT(ended.errors, HasSubstr("failed: " + token));
+  EXPECT_THAT(ended.errors, HasSubstr("failed: ClientOptions.token_file=" + token));
   EXPECT_EQ(Report()["runs"].size(), 1);
   EXPECT_GT(Report()["runs"][0]["ok"], 0);
 }
