@@ -7,6 +7,7 @@ Each attack holds as many connections as it can. Beside it one client calls all 
 leave. All of them come from one address, the worst case, for then the server has no heavier peer to take places from;
 but where an attack returns at once for every place, and where answers pile up, it has an address of its own.
 """
+import contextlib
 import json
 import resource
 import sys
@@ -26,8 +27,8 @@ MIB = 1 << 20
 # More than once all places have been taken and left: the allocator keeps some of what a busy moment took. An open
 # connection takes 30 KiB, so that a thousand which were not given back would show.
 RESIDENT_MIB = 6
-BACK_S = 10  # TCP's and gRPC's own closing takes no longer
-HALF_OPEN_BACK_S = 60  # the kernel's probes find a dead peer after 40 s
+BACK_S = 30
+HALF_OPEN_BACK_S = 60  # the kernel finds a dead peer within a minute
 
 
 def limit_descriptors():
@@ -41,11 +42,11 @@ class Siege:
         """`fill`: an attack that takes all places, once, before anything is measured."""
         self.bars, self.server, self.address = bars, server, address
         self.visitor_flags, self.prefix = visitor_flags, prefix
-        server.metrics_now()  # Its connection stays open.
         self.descriptors, idle = server.descriptors(), server.resident()
         fill()
         self.visit()
-        self._wait_for_descriptors(BACK_S)
+        self._wait(lambda: server.descriptors() <= self.descriptors, BACK_S)
+        self._wait(lambda: server.resident() <= idle + RESIDENT_MIB * MIB, BACK_S)
         self.resident = server.resident()
         bars.report("resident memory, MiB, once all places have been taken", self.resident / MIB,
                     note=f"idle {idle / MIB:.1f}")
@@ -74,20 +75,17 @@ class Siege:
         self.bars.report("  failed calls of others", sum(errors.values()), most=0,
                          note=f"of {during['calls']}, the longest {during['longest_s']:.2f} s {errors or ''}")
 
-    def _wait_for_descriptors(self, seconds):
-        try:
-            rig.wait_until(lambda: self.server.descriptors() <= self.descriptors, "descriptors", seconds)
-        except TimeoutError:
-            pass
+    @staticmethod
+    def _wait(condition, seconds):
+        """For a figure that is reported next, whatever it is."""
+        with contextlib.suppress(TimeoutError):
+            rig.wait_until(condition, "", seconds)
 
     def _report_traces(self, end, back_s):
-        self._wait_for_descriptors(back_s)
+        self._wait(lambda: self.server.descriptors() <= self.descriptors, back_s)
         self.bars.report("  descriptors more than before", self.server.descriptors() - self.descriptors, most=0,
                          note=f"{time.monotonic() - end:.1f} s later")
-        try:
-            rig.wait_until(lambda: self._resident_mib() <= RESIDENT_MIB, "memory", BACK_S)
-        except TimeoutError:
-            pass
+        self._wait(lambda: self._resident_mib() <= RESIDENT_MIB, BACK_S)
         self.bars.report("  resident memory, MiB more than before", self._resident_mib(), most=RESIDENT_MIB)
 
     def _resident_mib(self):
