@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <utility>
 
@@ -19,6 +20,7 @@ constexpr int kArenas = 1;
 constexpr int64_t kBurst = 4 << 20;      // growth that counts as one
 constexpr int64_t kQuietTick = 1 << 20;  // received in a tick without disturbing a trim
 constexpr int kTrimsAfterBurst = 3;      // connections give up their buffers late
+constexpr int kTicksBetweenTrims = 16;   // without a burst
 
 }  // namespace
 
@@ -40,12 +42,17 @@ void TrimMemory() { malloc_trim(0); }
 
 bool MemoryTrimmer::ShouldTrim(const Sample& sample) {
   const int64_t received = sample.received_bytes - std::exchange(received_before_, sample.received_bytes);
+  ++untrimmed_;
   if (sample.resident_bytes > floor_ + kBurst) trims_left_ = kTrimsAfterBurst;
+  if (sample.resident_bytes > idle_ + kBurst && untrimmed_ >= kTicksBetweenTrims) {
+    trims_left_ = std::max(trims_left_, 1);
+  }
   return trims_left_ > 0 && received < kQuietTick && sample.held_bytes == 0;
 }
 
 void MemoryTrimmer::Trimmed(int64_t resident_bytes) {
   --trims_left_;
+  untrimmed_ = 0;
   floor_ = resident_bytes;
 }
 

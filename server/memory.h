@@ -17,7 +17,9 @@ int64_t ResidentBytes();
 void TrimMemory();
 
 // When to call TrimMemory: after a burst has passed. Resident memory is the sign of a burst, not the messages
-// received: those that never became whole, of peers that died, are counted by nobody.
+// received: those that never became whole, of peers that died, are counted by nobody. What is still in use
+// then, such as that of connections that end later, stays resident when it is freed and is no sign of
+// anything: so a server that is larger than it was when idle is trimmed every 16 s as well.
 //
 // Pure policy, fed once a second. Not thread-safe.
 class MemoryTrimmer {
@@ -29,7 +31,7 @@ class MemoryTrimmer {
   };
 
   // `resident_bytes`: of the idle server.
-  explicit MemoryTrimmer(int64_t resident_bytes) : floor_(resident_bytes) {}
+  explicit MemoryTrimmer(int64_t resident_bytes) : idle_(resident_bytes), floor_(resident_bytes) {}
 
   // True: trim now, then tell Trimmed.
   bool ShouldTrim(const Sample& sample);
@@ -38,9 +40,11 @@ class MemoryTrimmer {
   void Trimmed(int64_t resident_bytes);
 
  private:
+  const int64_t idle_;
   int64_t floor_;                // resident bytes when last idle or trimmed
   int64_t received_before_ = 0;  // of the previous sample
   int trims_left_ = 0;
+  int untrimmed_ = 0;  // samples since the last trim
 };
 
 }  // namespace kldiv::server

@@ -61,6 +61,27 @@ TEST(MemoryTrimmer, MeasuresTheNextBurstFromWhatTheLastTrimLeft) {
   EXPECT_TRUE(trimmer.ShouldTrim({.resident_bytes = left + 5 * kMiB}));
 }
 
+TEST(MemoryTrimmer, TrimsLaterWhatWasInUseAfterTheBurst) {
+  MemoryTrimmer trimmer(kIdle);
+  const int64_t in_use = kIdle + 20 * kMiB;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(trimmer.ShouldTrim({.resident_bytes = in_use}));
+    trimmer.Trimmed(in_use);
+  }
+  for (int i = 0; i < 2; ++i) {
+    for (int second = 1; second < 16; ++second) EXPECT_FALSE(trimmer.ShouldTrim({.resident_bytes = in_use}));
+    EXPECT_TRUE(trimmer.ShouldTrim({.resident_bytes = in_use}));
+    trimmer.Trimmed(in_use);
+  }
+}
+
+TEST(MemoryTrimmer, LeavesAServerAloneThatIsNoLargerThanWhenIdle) {
+  MemoryTrimmer trimmer(kIdle);
+  for (int second = 0; second < 40; ++second) {
+    EXPECT_FALSE(trimmer.ShouldTrim({.resident_bytes = kIdle + 4 * kMiB}));
+  }
+}
+
 TEST(ResidentBytes, GrowWithWhatIsTouched) {
   const int64_t before = ResidentBytes();
   EXPECT_GT(before, 0);
