@@ -3,9 +3,10 @@
 
 usage: connections.py [--bin build/release/bin] [--quick] [--json build/connections.json]
 
-Each attack holds as many connections as it can. Beside it one client calls all the time, and newcomers connect, call and
-leave. All of them come from one address, the worst case, for then the server has no heavier peer to take places from;
-but where an attack returns at once for every place, and where answers pile up, it has an address of its own.
+Each attack holds as many connections as it can. Beside it one client calls all the time, and newcomers connect, call
+and leave. All of them come from one address, the worst case, for then the server has no heavier peer to take places
+from; but attackers who come back at once, slow readers and slow writers have an address of their own, since clients at
+one address share their turns.
 """
 import contextlib
 import json

@@ -4,9 +4,9 @@
 usage: drain.py [--rounds 20] [--bin build/release/bin] [--quick] [--json build/drain.json]
 
 Each round starts a server and gives it calls, batches and streams through the client library without retries, raw gRPC
-clients that call again at once on the same connection whatever they are told, health watchers, and streams that are open
-and say nothing. A second server is there for clients that retry. Nothing accepted is lost when the answers that the
-clients have counted are as many as the pairs that the server has admitted.
+clients that call again at once on the same connection whatever they are told, health watchers, and streams that are
+open and say nothing. A second server is there for clients that retry. Nothing accepted is lost when the answers that
+the clients have counted are as many as the pairs that the server has admitted.
 """
 import collections
 import statistics
@@ -195,7 +195,7 @@ def report(rounds, size, path):
                 total(lambda seen: abs(seen["admitted"] + seen["admitted_by_other"] - answers(seen))), most=0)
     bars.report("wrong answers", total(lambda seen: sum(
         run["wrong_answers"] for kind in ("loads", "retried") for run in seen[kind].values())), most=0)
-    bars.report("calls refused with \"draining\", the fewest in a round", min(seen["refused"] for seen in rounds), least=1)
+    bars.report("calls refused as it drains, the fewest in a round", min(seen["refused"] for seen in rounds), least=1)
     codes = sum(map(unclean, rounds), collections.Counter())
     bars.report("ends other than an answer or UNAVAILABLE", codes.total(), most=0, note=str(dict(codes) or ""))
     for kind, end in (("watchers", WATCHERS_END), ("streams", STREAMS_END)):

@@ -3,9 +3,9 @@
 
 usage: rotation.py [--rounds 10] [--bin build/release/bin] [--quick] [--json build/rotation.json]
 
-A round puts a new certificate in place, key first or certificate first, and breaks it in several ways; adds a token, has a
-client change to it, and takes the old one away. Beside it calls and streams of a token that stays are under way, and
-newcomers connect.
+A round puts a new certificate in place, key first or certificate first, and breaks it in several ways; adds a token,
+has a client change to it, and takes the old one away. Beside it calls and streams of a token that stays are under way,
+and newcomers connect.
 """
 import collections
 import contextlib

@@ -1,7 +1,7 @@
 """Clients that behave: `python visitors.py ADDRESS [--ca FILE] [--token TOKEN]`, until stdin ends.
 
-One client calls again and again on one connection; newcomers come one after the other, each with a connection of its own,
-make a call and leave. Prints "ready" when the first of both have been answered, and at the end a JSON line."""
+One client calls again and again on one connection; newcomers come one after the other, each with a connection of its
+own, make a call and leave. Prints "ready" when the first of both have been answered, and at the end a JSON line."""
 
 import argparse
 import collections
