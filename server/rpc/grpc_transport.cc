@@ -12,12 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "server/observability/log.h"
 #include "server/rpc/grpc_call.h"
+#include "server/rpc/grpc_header_limit.h"
 
 namespace kldiv::server {
 namespace {
 
-constexpr int kMaxHeaderBytes = 64 << 10;
 constexpr int kMaxStreamsPerConnection = 1024;
 constexpr int kMaxFrameBytes = 1 << 20;
 constexpr int kHandshakeTimeoutMs = 10'000;
@@ -193,6 +194,9 @@ class GrpcTransportImpl final : public GrpcTransport {
 
 std::unique_ptr<GrpcTransport> GrpcTransport::Create(const GrpcTransportOptions& options,
                                                      grpc::ServerBuilder& builder) {
+  if (!HeadersAreLimitedAcrossFrames()) {
+    Log(LogLevel::kWarning, "headers in several frames have no limit with this gRPC");
+  }
   return std::make_unique<GrpcTransportImpl>(options, builder);
 }
 

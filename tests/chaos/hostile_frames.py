@@ -128,6 +128,7 @@ def lying_frames():
     gzipped, bombed = (b"grpc-encoding", b"gzip"), bomb()
     invalid, unimplemented = {"INVALID_ARGUMENT"}, {"UNIMPLEMENTED"}
     return [
+        ("50,000 bytes of headers in four frames", call(prefixed(GOOD), (b"x-long", b"v" * 50_000)), {"OK"}),
         ("a gRPC frame of 2^32 - 1 bytes", call(prefixed(GOOD, size=(1 << 32) - 1)), invalid),
         ("a gRPC frame longer than what comes", call(prefixed(GOOD, size=60 * MIB)), invalid),
         ("a gRPC frame that ends in its prefix", call(b"\0\0\0"), invalid),

@@ -14,6 +14,7 @@ namespace {
 constexpr uint8_t kData = 0;
 constexpr uint8_t kHeaders = 1;
 constexpr uint8_t kSettings = 4;
+constexpr uint8_t kContinuation = 9;
 constexpr uint8_t kEndHeaders = 4;
 constexpr uint32_t kCallStream = 1;
 
@@ -73,15 +74,18 @@ void Socket::Reset() {
   fd_ = server::FileDescriptor();
 }
 
-Http2Call::Http2Call(const std::string& address, std::string_view path) : socket_(address) {
+Http2Call::Http2Call(const std::string& address, std::string_view path, Headers headers_end)
+    : socket_(address) {
   socket_.Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
   SendFrame(kSettings, 0, 0, "");
   std::string headers;
   headers += HeaderField(":method", "POST") + HeaderField(":scheme", "http") + HeaderField(":path", path);
   headers += HeaderField(":authority", address) + HeaderField("content-type", "application/grpc");
   headers += HeaderField("te", "trailers");
-  SendFrame(kHeaders, kEndHeaders, kCallStream, headers);
+  SendFrame(kHeaders, headers_end == Headers::kEnd ? kEndHeaders : 0, kCallStream, headers);
 }
+
+void Http2Call::ContinueHeaders(std::string_view bytes) { SendFrame(kContinuation, 0, kCallStream, bytes); }
 
 void Http2Call::BeginMessage(uint32_t size) { Send(std::string(1, '\0') + BigEndian(size, 4)); }
 

@@ -29,13 +29,19 @@ class Socket {
 // its own.
 class Http2Call {
  public:
-  // Connects and sends the headers of a call of `path`.
-  Http2Call(const std::string& address, std::string_view path);
+  enum class Headers : uint8_t { kEnd, kGoOn };
+
+  // Connects and sends the headers of a call of `path`; kGoOn: more of them are to follow.
+  Http2Call(const std::string& address, std::string_view path, Headers headers = Headers::kEnd);
+
+  // Bytes of headers that go on, in a frame.
+  void ContinueHeaders(std::string_view bytes);
 
   // The prefix of an uncompressed message of `size` bytes.
   void BeginMessage(uint32_t size);
   // Bytes of the call's body.
   void Send(std::string_view bytes);
+  std::string ReceiveAll() { return socket_.ReceiveAll(); }
   void Reset() { socket_.Reset(); }
 
  private:

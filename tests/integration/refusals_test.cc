@@ -9,6 +9,7 @@
 
 #include "kldiv/v1/kldiv.grpc.pb.h"
 #include "server/base/version.h"
+#include "tests/integration/http2_client.h"
 #include "tests/integration/requests.h"
 #include "tests/integration/server_process.h"
 
@@ -182,6 +183,27 @@ TEST_F(Refusals, HeadersOverSixtyFourKibibytes) {
   EXPECT_TRUE(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED ||
               status.error_code() == grpc::StatusCode::UNAVAILABLE)
       << status.error_code() << ": " << status.error_message();
+}
+
+// Nothing but their size says that they are too large: no frame is, and they do not end.
+TEST_F(Refusals, HeadersOverSixtyFourKibibytesInFramesThatGoOn) {
+  constexpr char kStatus[] = "grpc-status\x01";
+  const std::string fields =
+      std::string("\0\1x\x7f\x81\x7c", 6) + std::string(16'000, 'v');  // x: 16,000 bytes
+  const std::string begin_of_one("\0\1x\x7f\x81\xff\xff\xff\1", 9);    // x: 4 MiB
+  for (const bool one_field : {false, true}) {
+    Http2Call call(server_->address(), kEvaluate, Http2Call::Headers::kGoOn);
+    if (one_field) call.ContinueHeaders(begin_of_one);
+    for (int bytes = 0; bytes <= 65536; bytes += 16'000)
+      call.ContinueHeaders(one_field ? std::string(16'000, 'v') : fields);
+    EXPECT_THAT(call.ReceiveAll(), HasSubstr(std::string(kStatus) + "8")) << "one field: " << one_field;
+  }
+}
+
+TEST_F(Refusals, HeadersInMoreFramesThanTheyNeed) {
+  Http2Call call(server_->address(), kEvaluate, Http2Call::Headers::kGoOn);
+  for (int i = 0; i < 32; ++i) call.ContinueHeaders("");
+  EXPECT_THAT(call.ReceiveAll(), HasSubstr("grpc-status"));
 }
 
 TEST_F(Refusals, OneBadPairAmongAThousandIsItsOwnFaultAlone) {
