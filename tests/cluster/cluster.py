@@ -52,6 +52,7 @@ class ClusterTest(unittest.TestCase):
         self.net = self.enter(network.Network(self.machines))
         self.names = self.enter(network.Names(self.net))
         self.folder = pathlib.Path(self.enter(tempfile.TemporaryDirectory()))
+        self.prepare()
         flags = (f"--max_connection_age={self.connection_age}s", f"--drain_delay={self.drain_delay}s",
                  *self.server_flags())
         self.servers = {i: Server(self.net, i, *flags) for i in range(1, 5)}
@@ -69,6 +70,9 @@ class ClusterTest(unittest.TestCase):
         for server in self.servers.values():
             if server.process is not None:
                 server.stop(signal.SIGKILL)
+
+    def prepare(self):
+        """Makes the files, in self.folder, that the servers need."""
 
     def server_flags(self):
         return ()

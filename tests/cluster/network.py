@@ -3,6 +3,8 @@
 Needs root and iproute2. `available()` says whether they can be made here."""
 
 import os
+import pathlib
+import shutil
 import socket
 import struct
 import subprocess
@@ -11,6 +13,7 @@ import threading
 NAME = "kldiv.test"
 SUBNET = "10.77.0"
 CLIENT = f"{SUBNET}.1"
+ETC_NETNS = pathlib.Path("/etc/netns")  # what a namespace has in place of files in /etc
 
 
 def ip(*arguments, netns=None):
@@ -65,6 +68,13 @@ class Network:
     def __exit__(self, *_):
         for i in range(self.count + 1):
             subprocess.run(["ip", "netns", "del", self.machine(i)], check=False, capture_output=True)
+            shutil.rmtree(ETC_NETNS / self.machine(i), ignore_errors=True)
+
+    def tell_name(self, i, name, address):
+        """Machine i resolves the name as this address, by a hosts file of its own."""
+        folder = ETC_NETNS / self.machine(i)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "hosts").write_text(f"{address} {name}\n", encoding="ascii")
 
     def cut_off(self, i):
         """Nothing reaches machine i or comes from it, and nobody is told."""

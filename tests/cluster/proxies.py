@@ -18,7 +18,7 @@ class Proxy:
 
     replacements: what stands there for what is here. folder: for its files."""
 
-    program = checks = serves = None
+    program = checks = serves = reloads = None
 
     def __init__(self, net, i, name, folder, replacements):
         self.net, self.i, self.process = net, i, None
@@ -42,33 +42,33 @@ class Proxy:
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
     def stop(self):
-        self.process.send_signal(self.ends)
+        self.process.terminate()
         self.process.wait(timeout=60)
+
+    def reload(self, text, replacements):
+        self.write(text, replacements)
+        self.process.send_signal(self.reloads)
+
+    def add_server(self, name, address):
+        """As one does it: one line more, like the last, and a reload."""
+        text = self.file.read_text()
+        last = re.findall(r"^ *server .*:\d+.*\n", text, re.MULTILINE)[-1]
+        self.reload(text, {last: last + re.sub(r"\d+\.\d+\.\d+\.\d+", address, last).replace("kldiv3", name)})
 
 
 class Nginx(Proxy):
     program = "nginx"
     checks = ("-q", "-t", "-c")
     serves = ("-g", "daemon off;", "-c")
-    ends = signal.SIGTERM
-
-    def add_server(self, address):
-        """As one does it: one line more, and a reload."""
-        text = self.file.read_text()
-        last = re.findall(r"^ *server \S+:\d+ max_fails.*\n", text, re.MULTILINE)[-1]
-        self.reload(text, {last: last + re.sub(r"\d+\.\d+\.\d+\.\d+", address, last)})
+    reloads = signal.SIGHUP
 
     def mark(self, address, down):
         states = [f"server {address}:50051 max_fails", f"server {address}:50051 down max_fails"]
         self.reload(self.file.read_text(), dict([states if down else states[::-1]]))
 
-    def reload(self, text, replacements):
-        self.write(text, replacements)
-        self.process.send_signal(signal.SIGHUP)
-
 
 class Haproxy(Proxy):
     program = "haproxy"
     checks = ("-c", "-q", "-f")
-    serves = ("-db", "-f")
-    ends = signal.SIGTERM
+    serves = ("-W", "-db", "-f")  # -W: as Debian starts it, so that it can be reloaded
+    reloads = signal.SIGUSR2

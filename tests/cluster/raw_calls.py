@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Calls that the tools here do not make, over TLS.
 
-Usage: raw_calls.py ADDRESS CA_FILE big-header | codes COUNT | watch SECONDS
+Usage: raw_calls.py ADDRESS CA_FILE COMMAND
 
-big-header: a call with a header of 10^6 bytes; prints its status.
-codes: so many health checks at a time; prints how many ended with which status.
-watch: a health watch, held so long; prints what it was told, and "open" or the status that ended it."""
+evaluate HEADER MESSAGE: a call with a header and a message of so many bytes; prints its status.
+codes COUNT: so many health checks at a time; prints how many ended with which status.
+watch SECONDS: a health watch, held so long; prints what it was told, and "open" or the status that ended it."""
 
 import collections
 import queue
@@ -17,9 +17,10 @@ HEALTH = "/grpc.health.v1.Health/"
 SERVING = b"\x08\x01"
 
 
-def big_header(channel):
+def evaluate(channel, header, message):
+    call = channel.unary_unary("/kldiv.v1.KlDivergence/Evaluate")
     try:
-        channel.unary_unary(HEALTH + "Check")(b"", metadata=[("x-big", "x" * 10**6)], timeout=20)
+        call(bytes(message), metadata=[("x-header", "x" * header)], timeout=20)
         return "OK"
     except grpc.RpcError as error:
         return error.code().name
@@ -49,8 +50,8 @@ def main():
     address, ca, what = sys.argv[1:4]
     with open(ca, "rb") as file:
         credentials = grpc.ssl_channel_credentials(file.read())
-    calls = {"big-header": big_header, "codes": codes, "watch": watch}
-    options = [("grpc.max_metadata_size", 2 * 10**6), ("grpc.enable_http_proxy", 0)]
+    calls = {"evaluate": evaluate, "codes": codes, "watch": watch}
+    options = [("grpc.enable_http_proxy", 0)]
     with grpc.secure_channel(address, credentials, options) as channel:
         print(calls[what](channel, *map(int, sys.argv[4:])))
 
