@@ -188,9 +188,10 @@ class NginxWithTlsInside(EndsTlsOnBothSides):
 
 class HaproxyWithTlsInside(EndsTlsOnBothSides):
     def make_proxy(self):
-        for_tls = re.search(r"# (ssl verify .*)", (proxies.DOCKER / "haproxy/haproxy.cfg").read_text())[1]
+        shipped = (proxies.DOCKER / "haproxy/haproxy.cfg").read_text()
+        for_tls = re.search(r"# (ssl verify .*)", shipped)[1].replace("kldiv.example.net", network.NAME)
         return self.haproxy("haproxy/haproxy.cfg", {
-            "maxconn 4096": f"maxconn 4096 {for_tls}".replace("kldiv.example.net", network.NAME), **self.certificate_and_names_of_haproxy(),
+            **self.certificate_and_names_of_haproxy(), "maxconn 4096": f"maxconn 4096 {for_tls}",
             "/etc/kldiv/tls/servers.pem": f"{self.folder}/server.pem"})
 
 
