@@ -169,6 +169,28 @@ class Haproxy(EndsTls):
         return self.haproxy("haproxy/haproxy.cfg", self.certificate_and_names_of_haproxy())
 
 
+class HaproxyAndADrain(Behind):
+    connection_age = 0
+    drain_delay = 15  # so that a busy machine can tell
+    make_proxy = Haproxy.make_proxy
+
+    def test_a_server_that_drains_gets_no_more_calls(self):
+        def started():
+            return self.metric("kldiv_calls_started_total", 2)[2]
+
+        def happenings():
+            time.sleep(2)
+            self.servers[2].process.process.terminate()
+            begin, grew, before = time.monotonic(), 0, started()
+            time.sleep(0.3)
+            while (now := started()) != before:
+                grew, before = time.monotonic() - begin, now
+                self.assertLess(grew, self.drain_delay / 2)
+                time.sleep(0.3)
+            print(f"{self.id().split('.', 1)[1]}: after {grew:.1f} s", flush=True)
+        self.under_load(22, happenings)
+
+
 class EndsTlsOnBothSides(Behind):
     """The settings that are comments in the shipped files, and servers with TLS."""
 
@@ -237,7 +259,8 @@ class HaproxyPassingThrough(PassesThrough):
         return self.haproxy("haproxy/passthrough.cfg", self.lines_of_servers())
 
 
-SHIPPED = (Nginx, Haproxy, NginxWithTlsInside, HaproxyWithTlsInside, NginxPassingThrough, HaproxyPassingThrough)
+SHIPPED = (Nginx, Haproxy, HaproxyAndADrain, NginxWithTlsInside, HaproxyWithTlsInside, NginxPassingThrough,
+           HaproxyPassingThrough)
 
 
 def load_tests(loader, _, pattern):
