@@ -25,6 +25,18 @@ absl::Status CheckSize(const char* message, const Reader& reader) {
       absl::StrCat(message, " has ", reader.left(), " bytes, expected at most ", Reader::kMaxMessageBytes));
 }
 
+// Without looking into the pairs: what decoding them takes is not for messages that have too many. False,
+// too, when the bytes cannot be decoded.
+bool HasMorePairsThan(int64_t max_pairs, Reader reader) {
+  int64_t pairs = 0;
+  uint32_t tag;
+  while (!reader.AtEnd() && reader.ReadTag(&tag)) {
+    if (tag == kRequestsTag && ++pairs > max_pairs) return true;
+    if (!reader.SkipField(tag)) return false;
+  }
+  return false;
+}
+
 // Reads one pair, whose length comes next. False when the bytes cannot be decoded.
 bool ReadPair(Reader& reader, int64_t max_pairs, std::vector<PairRequest>& pairs) {
   size_t length;
@@ -59,16 +71,16 @@ absl::StatusOr<std::vector<PairRequest>> DecodeEvaluateBatchRequest(std::span<co
   constexpr char kMessage[] = "EvaluateBatchRequest";
   Reader reader(slices);
   if (auto status = CheckSize(kMessage, reader); !status.ok()) return status;
+  if (HasMorePairsThan(max_pairs, reader)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("requests has over ", max_pairs, " pairs, expected at most ", max_pairs));
+  }
   absl::StatusOr<std::vector<PairRequest>> pairs(absl::in_place);
   uint32_t unknown_tag = 0;
   while (!reader.AtEnd()) {
     uint32_t tag;
     if (!reader.ReadTag(&tag)) return Undecodable(kMessage, reader);
     if (tag == kRequestsTag) {
-      if (static_cast<int64_t>(pairs->size()) >= max_pairs) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("requests has over ", max_pairs, " pairs, expected at most ", max_pairs));
-      }
       if (!ReadPair(reader, max_pairs, *pairs)) return Undecodable(kMessage, reader);
     } else if (!SkipUnknown(reader, tag, &unknown_tag)) {
       return Undecodable(kMessage, reader);
