@@ -23,7 +23,7 @@ inputs() {
 origins() {
   echo 'package ca-certificates'
   (cd "$build" && inputs | sort -u | xargs realpath -sm) | sed 's|^/lib|/usr/lib|' | sort -u |
-    awk -v own="$source/" -v packaged="$build/../source-packages/" '
+    awk -v own="$source/" '
       FILENAME != "-" {
         sub("^/lib", "/usr/lib")
         if (!(FILENAME in name)) { name[FILENAME] = FILENAME; gsub(/.*\/|(:[^:]*)?\.list$/, "", name[FILENAME]) }
