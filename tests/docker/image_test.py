@@ -196,13 +196,12 @@ class Served:
             for file in DATA.glob("*.npy"):
                 shutil.copy(file, folder)
             debian_root.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                             "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                             "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
                              "-keyout", f"{folder}/tls.key", "-out", f"{folder}/tls.crt"])
             os.chmod(f"{folder}/tls.key", 0o644)
             with self.started(data=folder, KLDIV_TLS_CERT="/data/tls.crt", KLDIV_TLS_KEY="/data/tls.key") as container:
-                self.assertEqual(self.run_tool("/usr/bin/kldiv", "eval", "--server=localhost:50051", "--tls",
-                                               "--server_ca=/data/tls.crt", "--reduction=batchmean", *FILES,
-                                               container=container), LOSS)
+                self.assertEqual(self.run_tool("/usr/bin/kldiv", "eval", "--tls", "--server_ca=/data/tls.crt",
+                                               "--reduction=batchmean", *FILES, container=container), LOSS)
                 self.assertTrue(container.is_healthy())
 
     def test_says_what_it_is(self):
