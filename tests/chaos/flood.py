@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """One client floods the server with pairs of 30 MiB while another calls with 1,000 floats, one call after the other.
 
-They come from different addresses, so that they have a share each. gRPC's own empty server has the same flood, in turns,
-to show what of the wait is the machine's. usage: flood.py [--runs 5] [--bin build/release/bin] [--quick]
+They come from different addresses, so that they have a share each. gRPC's own empty server has the same flood, in
+turns, to show what of the wait is the machine's. usage: flood.py [--runs 5] [--bin build/release/bin] [--quick]
 """
 import json
 import statistics

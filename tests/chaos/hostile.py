@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Input that lies about its size, its shape or its form, in messages, in gRPC's frames and in HTTP/2's headers.
 
-Each is sent so many times; the code has to be the right one, soon, and the server's memory may not follow the lie. All the
+Each is sent 20 times; the code has to be the right one, soon, and the server's memory may not follow the lie. All the
 time a client calls and newcomers come and go beside it. usage: hostile.py [--bin build/release/bin] [--quick]
 """
 import json
@@ -65,7 +65,8 @@ class Group:
     def finish(self):
         self.bars.report(f"{self.name}: ended otherwise than they have to", len(self.others), most=0,
                          note=self.others or "")
-        self.bars.report(f"{self.name}: longest of all, ms", self.longest[0], most=self.longest_ms, note=self.longest[1])
+        self.bars.report(f"{self.name}: longest of all, ms", self.longest[0], most=self.longest_ms,
+                         note=self.longest[1])
         self.bars.report(f"{self.name}: took more than {GROWTH_MIB} MiB ({BATCH_MIB} MiB: batches of empty pairs)",
                          len(self.grown), most=0, note=self.grown or "")
 
@@ -139,8 +140,8 @@ def main():
     unfinished(bars, server)
     others = json.loads(visitors.end())
     bars.report("failed calls of others", sum(others["errors"].values()), most=0,
-                note=f"of {others['calls']} and {others['newcomers']} newcomers'; the longest {others['longest_s']:.2f} s "
-                     f"{others['errors'] or ''}")
+                note=f"of {others['calls']} and {others['newcomers']} newcomers'; the longest "
+                     f"{others['longest_s']:.2f} s {others['errors'] or ''}")
     bars.report("exit code", server.stop(), most=0)
     return bars.finish(flags.json, times=times)
 

@@ -1,7 +1,7 @@
-"""A client that does all there is to do, right and wrong: `python mixed_client.py ADDRESS --bin FOLDER`, until stdin ends.
+"""A client that does all there is to do, right and wrong: `mixed_client.py ADDRESS --bin FOLDER`, until stdin ends.
 
-Its threads make all kinds of calls at random. What each kind may end with is known, and every answer is compared, bit for
-bit, with what `kldiv eval --local` computed beforehand. Prints "ready", and at the end a JSON line."""
+Its threads make all kinds of calls at random. What each kind may end with is known, and every answer is compared, bit
+for bit, with what `kldiv eval --local` computed beforehand. Prints "ready", and at the end a JSON line."""
 
 import argparse
 import collections

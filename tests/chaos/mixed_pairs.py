@@ -18,6 +18,7 @@ from kldiv import _messages as messages  # noqa: E402  # the folder has just bee
 BATCH = "/kldiv.v1.KlDivergence/EvaluateBatch"
 MESSAGE_BYTES = 4 << 20  # the server's --max_message_bytes
 DTYPES = {"fp16": numpy.float16, "fp32": numpy.float32, "fp64": numpy.float64}
+DTYPE_NAMES = {number: name for name, number in messages.DATA_TYPES.items()}
 KINDS = [("fp16", "fp16"), ("fp32", "fp32"), ("fp64", "fp64"), ("bf16", "bf16"), ("fp16", "fp32"), ("fp64", "fp32"),
          ("bf16", "fp64"), ("fp32", "fp64")]
 SHAPES = [(), (0,), (1,), (3, 0), (1000,), (32, 100), (7, 11, 13), (1,) * 32, (100_000,)]
@@ -68,7 +69,7 @@ class Pair:
                                f"--log_target={str(self.log_target).lower()}", f"--zero_target={self.zero_target}",
                                folder / "x.npy", folder / "t.npy"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, check=True)
-        return numpy.load(folder / "out.npy") if output[0] != "--format=json" else float(json.loads(done.stdout)["loss"])
+        return numpy.load(folder / "out.npy") if self.reduction == "none" else float(json.loads(done.stdout)["loss"])
 
     def request(self, request_id):
         return b"\x08" + varint(request_id) + self.message
@@ -82,7 +83,7 @@ class Pair:
             return "" if right else f"loss {response.loss!r}, not {self.expected!r}"
         answer = response.pointwise
         right = (tuple(answer.shape) == self.shape and answer.data == self.expected.tobytes() and
-                 DTYPES[{number: name for name, number in messages.DATA_TYPES.items()}[answer.dtype]] == self.expected.dtype)
+                 DTYPES[DTYPE_NAMES[answer.dtype]] == self.expected.dtype)
         return "" if right else "pointwise"
 
 
@@ -106,7 +107,8 @@ def invalid_messages():
         "shapes differ": pair(t=tensor(ones.reshape(2, 2), "fp32")), "negative dimension": pair(
             x=b"\x08\x03\x10" + varint((1 << 64) - 4) + bytes_field(3, bytes(16))),
         "65 dimensions": pair(x=b"\x10\x01" * 64 + good), "product overflows": pair(x=b"\x10" + varint(1 << 62) + good),
-        "unknown field": pair(rest=b"\x48\x01"), "bool of 2": pair(rest=b"\x28\x02"), "enum of 9": pair(rest=b"\x20\x09"),
+        "unknown field": pair(rest=b"\x48\x01"), "bool of 2": pair(rest=b"\x28\x02"),
+        "enum of 9": pair(rest=b"\x20\x09"),
         "ends early": pair()[:-1], "group without end": pair(rest=b"\xa3\x06"), "no message": b"\xff\xff\xff",
     }
     return [*((what, EVALUATE, message, "INVALID_ARGUMENT") for what, message in invalid.items()),

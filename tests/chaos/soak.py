@@ -30,8 +30,9 @@ SANITIZER = re.compile(r"Sanitizer|runtime error:")
 def some_load(flags, server, dice):
     mode = dice.choice(("unary", "batch", "stream"))
     shape, pairs = dice.choice((("1000", 16), ("32x1000", 4), ("1000:5,100000:1", 2), ("17", 100), ("7x11x13", 16)))
-    return rig.Load(flags.bin, server.ipv4, f"--mode={mode}", f"--shape={shape}", f"--concurrency={dice.choice((10, 30))}",
-                    f"--connections={dice.choice((1, 3, 10))}", f"--dtype={dice.choice(('fp16', 'bf16', 'fp32', 'fp64'))}",
+    dtype = dice.choice(("fp16", "bf16", "fp32", "fp64"))
+    return rig.Load(flags.bin, server.ipv4, f"--mode={mode}", f"--shape={shape}", f"--dtype={dtype}",
+                    f"--concurrency={dice.choice((10, 30))}", f"--connections={dice.choice((1, 3, 10))}",
                     f"--reduction={dice.choice(('none', 'mean', 'batchmean', 'sum'))}", f"--batch_pairs={pairs}",
                     f"--log_target={dice.choice(('true', 'false'))}", "--timeout=120s")
 
@@ -86,7 +87,8 @@ def judge_memory(bars, samples, quick):
     """A short run ends while the server still warms up."""
     third = len(samples) // 3
     first, last = statistics.median(samples[:third]), statistics.median(samples[-third:])
-    bars.report("resident memory, MiB, median of the last third of the time", last, most=None if quick else round(1.05 * first + 8, 1),
+    bars.report("resident memory, MiB, median of the last third of the time", last,
+                most=None if quick else round(1.05 * first + 8, 1),
                 note=f"the first third's {first:.1f}, the highest {max(samples):.1f}, {len(samples)} samples")
 
 
