@@ -2,7 +2,7 @@
 
 #include <grpcpp/version_info.h>
 
-#if GRPC_CPP_VERSION_MAJOR == 1 && GRPC_CPP_VERSION_MINOR == 51
+#if GRPC_CPP_VERSION_MAJOR == 1 && GRPC_CPP_VERSION_MINOR == 51 && !defined(KLDIV_STATIC)
 #include <dlfcn.h>
 #include <grpc/slice.h>
 

@@ -12,8 +12,8 @@ inline constexpr int kMaxHeaderBytes = 64 << 10;
 // gRPC's parser of headers and closes connections whose headers are over kMaxHeaderBytes, or in more frames
 // than any client needs, before they are complete.
 //
-// True: it does so. False: this is another gRPC, or one that the linker has closed to that, and gRPC's own
-// limit, the one of each frame, is what remains.
+// True: it does so. False: this is another gRPC, or one linked statically, and gRPC's own limit, that of each
+// frame, is what remains.
 bool HeadersAreLimitedAcrossFrames();
 
 }  // namespace kldiv::server

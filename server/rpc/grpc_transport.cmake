@@ -5,3 +5,7 @@ kldiv_library(kldiv_grpc_transport
               DEPS kldiv_base kldiv_call_notes kldiv_security kldiv_wire gRPC::grpc++ gRPC::grpc++_reflection absl::status absl::statusor
                    absl::strings absl::inlined_vector
               PRIVATE_DEPS kldiv_observability kldiv_proto absl::flat_hash_map absl::synchronization)
+if(KLDIV_STATIC)
+  # What stands before a function of gRPC has to be in another library than it.
+  target_compile_definitions(kldiv_grpc_transport PRIVATE KLDIV_STATIC)
+endif()
