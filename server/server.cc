@@ -282,7 +282,6 @@ bool ServerImpl::Drained() const {
 bool ServerImpl::StopEndpoint(GrpcEndpoint* endpoint, Listener* listener) {
   if (endpoint == nullptr) return true;
   listener->Close();
-  endpoint->WaitUntilIdle(kShutdownGrace);
   listener->EndConnections();
   endpoint->Shutdown(kShutdownGrace);
   return endpoint->Stop(kShutdownGrace);
@@ -299,9 +298,11 @@ bool ServerImpl::Stop() {
   }
   listener_->Close();
   service_->SetPhase(ServicePhase::kRefusing);
-  const bool complete = !service_->Busy();
   service_->EndWatchers();
+  endpoint_->WaitUntilIdle(kShutdownGrace);
+  const bool complete = !service_->Owes();  // Half a message is owed no answer.
   if (!StopEndpoint(endpoint_.get(), listener_.get())) return false;
+  if (health_endpoint_ != nullptr) health_endpoint_->WaitUntilIdle(kShutdownGrace);
   if (!StopEndpoint(health_endpoint_.get(), health_listener_.get())) return false;
   housekeeper_.reset();
   batcher_.Close();

@@ -17,6 +17,9 @@
 //   refused","limit":4096}
 //
 // Times are UTC. Nothing here belongs on the path of a request that succeeds. Thread-safe.
+//
+// Never waits for who reads it: a line that stderr cannot take now is lost, and the next one that it takes
+// says how many were. So that a line fits a pipe that has room, texts over some hundred bytes are cut.
 namespace kldiv::server {
 
 enum class LogFormat {

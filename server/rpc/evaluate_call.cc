@@ -22,7 +22,6 @@ class EvaluateCall final : public UnaryCall {
 
   void OnDone() override {
     work_ticket_.reset();
-    Count(context_.counters.calls_ended);
     UnaryCall::OnDone();
   }
 

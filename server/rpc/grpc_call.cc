@@ -24,6 +24,17 @@ std::string_view ViewOf(const grpc_slice& slice) {
   return {reinterpret_cast<const char*>(GRPC_SLICE_START_PTR(slice)), GRPC_SLICE_LENGTH(slice)};
 }
 
+// What may not be let in.
+absl::Status FaultOf(grpc_byte_buffer& message, int64_t max_bytes) {
+  // Never inflated: 1.5 MB of gzip may be 1.6 GB of zeros.
+  if (IsCompressed(message))
+    return absl::UnimplementedError("compressed messages are not supported: send with identity encoding");
+  const auto bytes = static_cast<int64_t>(grpc_byte_buffer_length(&message));
+  if (bytes <= max_bytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the message has ", bytes, " bytes; --max_message_bytes is ", max_bytes));
+}
+
 }  // namespace
 
 void LiveCalls::Add(GrpcCall* call) {
@@ -75,7 +86,7 @@ GrpcCall::GrpcCall(GrpcCallContext& context, Method method, void* registered)
 }
 
 GrpcCall::~GrpcCall() {
-  delete failure_.load(std::memory_order_relaxed);
+  delete aborted_.load(std::memory_order_relaxed);
   if (received_ != nullptr) grpc_byte_buffer_destroy(received_);
   if (sent_ != nullptr) grpc_byte_buffer_destroy(sent_);
   if (call_ != nullptr) grpc_call_unref(call_);
@@ -139,10 +150,9 @@ void GrpcCall::OnRead() {
   if (received_ == nullptr) return handler_->OnMessage(std::nullopt);
   grpc_byte_buffer* const buffer = std::exchange(received_, nullptr);
   received_bytes_ += static_cast<int64_t>(grpc_byte_buffer_length(buffer));
-  if (IsCompressed(*buffer)) {
-    // Never inflated: 1.5 MB of gzip may be 1.6 GB of zeros.
+  if (absl::Status fault = FaultOf(*buffer, context_.max_message_bytes); !fault.ok()) {
     grpc_byte_buffer_destroy(buffer);
-    Abort(absl::UnimplementedError("compressed messages are not supported: send with identity encoding"));
+    Abort(fault);
     return handler_->OnMessage(std::nullopt);
   }
   handler_->OnMessage(MessageFromByteBuffer(buffer));
@@ -151,25 +161,19 @@ void GrpcCall::OnRead() {
 void GrpcCall::OnLastEvent() {
   context_.live.Remove(this);
   handler_->OnDone();
-  const SteadyClock::time_point now = SteadyClock::now();
-  // Nobody was there any more to take what it ended with.
-  if (cancelled_ != 0) {
-    KeepFailure(now >= deadline() ? absl::DeadlineExceededError("the client's deadline passed")
-                                  : absl::CancelledError("cancelled by the client"));
-  }
-  const absl::Status* const failure = failure_.load(std::memory_order_acquire);
-  const absl::StatusCode code = failure == nullptr ? absl::StatusCode::kOk : failure->code();
-  context_.metrics->CallEnded({method_, code, now - started_at_, received_bytes_, sent_bytes_});
-  if (failure != nullptr) LogFailedCall(*this, *failure, request_id_, now - started_at_);
+  const SteadyClock::duration duration = SteadyClock::now() - started_at_;
+  const absl::Status outcome = Outcome();
+  context_.metrics->CallEnded({method_, outcome.code(), duration, received_bytes_, sent_bytes_});
+  if (!outcome.ok()) LogFailedCall(*this, outcome, request_id_, duration);
   delete this;
 }
 
-// The first one counts: it is what the client has been told, if it has been told anything.
-void GrpcCall::KeepFailure(const absl::Status& status) {
-  if (failure_.load(std::memory_order_acquire) != nullptr) return;
-  auto kept = std::make_unique<const absl::Status>(status.code(), status.message());
-  const absl::Status* none = nullptr;
-  if (failure_.compare_exchange_strong(none, kept.get(), std::memory_order_acq_rel)) kept.release();
+// What the client has been told, or why it has been told nothing.
+absl::Status GrpcCall::Outcome() const {
+  if (const Aborted* const aborted = aborted_.load(std::memory_order_acquire)) return aborted->status;
+  if (cancelled_ == 0) return finish_;
+  return SteadyClock::now() >= deadline() ? absl::DeadlineExceededError("the client's deadline has passed")
+                                          : absl::CancelledError("the client has cancelled or is gone");
 }
 
 std::string_view GrpcCall::path() const {
@@ -177,6 +181,7 @@ std::string_view GrpcCall::path() const {
 }
 
 std::string GrpcCall::peer() const {
+  if (const Aborted* const aborted = aborted_.load(std::memory_order_acquire)) return aborted->peer;
   char* const peer = grpc_call_get_peer(call_);
   std::string text(peer);
   gpr_free(peer);
@@ -255,7 +260,7 @@ void GrpcCall::StartFinish(grpc_byte_buffer* answer, const absl::Status& status,
   grpc_op operations[4]{};
   size_t count = 0;
   if (!std::exchange(metadata_sent_, true)) operations[count++].op = GRPC_OP_SEND_INITIAL_METADATA;
-  if (!status.ok()) KeepFailure(status);
+  finish_ = absl::Status(status.code(), status.message());
   if (answer != nullptr) {
     sent_ = answer;
     sent_bytes_ += static_cast<int64_t>(grpc_byte_buffer_length(sent_));
@@ -295,7 +300,12 @@ void GrpcCall::NotifyOnCancel() {
 }
 
 void GrpcCall::Abort(const absl::Status& status) {
-  KeepFailure(status);
+  if (aborted_.load(std::memory_order_acquire) == nullptr) {
+    auto kept =
+        std::make_unique<const Aborted>(Aborted{absl::Status(status.code(), status.message()), peer()});
+    const Aborted* none = nullptr;
+    if (aborted_.compare_exchange_strong(none, kept.get(), std::memory_order_acq_rel)) kept.release();
+  }
   grpc_call_cancel_with_status(call_, static_cast<grpc_status_code>(status.code()),
                                std::string(status.message()).c_str(), nullptr);
 }

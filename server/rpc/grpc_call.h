@@ -47,6 +47,7 @@ struct GrpcCallContext {
   grpc_completion_queue* queue = nullptr;
   Service* service = nullptr;
   CallMetrics::Shard* metrics = nullptr;
+  int64_t max_message_bytes = 0;
   LiveCalls live;
 };
 
@@ -90,6 +91,10 @@ class GrpcCall final : public Call {
     GrpcCall* call;
     Operation operation;
   };
+  struct Aborted {
+    absl::Status status;
+    std::string peer;  // which gRPC forgets when it cancels the call
+  };
 
   GrpcCall(GrpcCallContext& context, Method method, void* registered);
 
@@ -98,7 +103,7 @@ class GrpcCall final : public Call {
   void OnHeaders();
   void OnRead();
   void OnLastEvent();
-  void KeepFailure(const absl::Status& status);
+  absl::Status Outcome() const;
   void Start(const grpc_op* operations, size_t count, Operation operation);
   void StartFinish(grpc_byte_buffer* answer, const absl::Status& status,
                    std::chrono::milliseconds retry_after);
@@ -122,8 +127,9 @@ class GrpcCall final : public Call {
   grpc_metadata pushback_{};
   int cancelled_ = 0;
 
-  std::unique_ptr<CallHandler> handler_;               // the polling thread's
-  std::atomic<const absl::Status*> failure_{nullptr};  // the first that was told, owned
+  std::unique_ptr<CallHandler> handler_;          // the polling thread's
+  absl::Status finish_;                           // as Finish was told
+  std::atomic<const Aborted*> aborted_{nullptr};  // by the first Abort; owned
   uint64_t request_id_ = 0;
   int64_t received_bytes_ = 0;  // the polling thread's
   int64_t sent_bytes_ = 0;      // by Write and Finish, which never overlap

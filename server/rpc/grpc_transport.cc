@@ -122,6 +122,7 @@ class GrpcTransportImpl final : public GrpcTransport {
       queue->context.queue = queue->queue->cq();
       queue->context.service = &service;
       queue->context.metrics = &options_.metrics->NewShard();
+      queue->context.max_message_bytes = options_.max_message_bytes;
       if (!options_.health_only) kl_divergence_.Arm(queue->context);
       health_.Arm(queue->context);
       for (int i = 0; i < kArmedOthers; ++i) GrpcCall::Arm(queue->context, Method::kUnknown, nullptr);
@@ -162,7 +163,8 @@ class GrpcTransportImpl final : public GrpcTransport {
     grpc::ResourceQuota quota("kldiv");
     quota.Resize(static_cast<size_t>(options_.max_memory));
     builder.SetResourceQuota(quota);
-    builder.SetMaxReceiveMessageSize(static_cast<int>(options_.max_message_bytes));
+    builder.SetMaxReceiveMessageSize(
+        -1);  // It would be looked at no earlier than we do, and tell us nothing.
     builder.SetMaxSendMessageSize(-1);
     // Without the probe a connection's window stays small: with it, it grows to 24 MiB for every withheld
     // read.

@@ -17,7 +17,7 @@ namespace kldiv::server {
 struct GrpcTransportOptions {
   CallMetrics* metrics = nullptr;                   // told of every call; outlives the transport
   int polling_threads = 1;                          // at least 1, each with a completion queue of its own
-  int64_t max_message_bytes = 64 << 20;             // larger messages are refused by gRPC, at most 2^31 - 1
+  int64_t max_message_bytes = 64 << 20;             // larger messages are refused
   int64_t max_memory = 1 << 30;                     // gRPC's own hard stop, in bytes
   std::chrono::milliseconds write_timeout{30'000};  // for an answer that the peer does not take
   std::function<void()> on_thread_start;            // run first on each polling thread; may be empty

@@ -18,11 +18,6 @@ class ServerInfoCall final : public UnaryCall {
   ServerInfoCall(ServiceContext& context, Call& call, Pass pass, const std::string& server_info)
       : UnaryCall(context, call, std::move(pass)), server_info_(server_info) {}
 
-  void OnDone() override {
-    Count(context_.counters.calls_ended);
-    UnaryCall::OnDone();
-  }
-
  private:
   void Serve(Message message) override {
     const absl::Status status = wire::DecodeGetServerInfoRequest(message.slices());

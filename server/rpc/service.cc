@@ -38,13 +38,15 @@ class EvaluationServiceImpl final : public EvaluationService {
 
   void SetPhase(ServicePhase phase) override;
   void EndWatchers() override;
-  bool Busy() const override;
+  bool Busy() const override { return OpenCalls() > 0; }
+  bool Owes() const override { return OpenCalls() > context_.counters.unread_calls.load(); }
   Clock::duration Quiet(Clock::time_point now) const override { return now - last_call_.load(); }
   void Tick(Clock::time_point now) override;
   const ServiceCounters& counters() const override { return context_.counters; }
   ReadGrants::Usage read_grants() const override { return context_.gate.usage(); }
 
  private:
+  int64_t OpenCalls() const;
   absl::StatusOr<Pass> LetIn(Call& call);
   void EndStreamsWithoutToken(Clock::time_point now);
   absl::Status ShedByLastMessage(const Call& call);
@@ -137,10 +139,10 @@ void EvaluationServiceImpl::EndWatchers() {
   for (const auto& watcher : context_.watchers.All()) watcher->End(ShuttingDown());
 }
 
-bool EvaluationServiceImpl::Busy() const {
+int64_t EvaluationServiceImpl::OpenCalls() const {
   // Ended first: a call that comes and goes between the two reads makes it busy, not idle.
   const int64_t ended = context_.counters.calls_ended.load();
-  return context_.counters.calls_started.load() != ended;
+  return context_.counters.calls_started.load() - ended;
 }
 
 void EvaluationServiceImpl::Tick(Clock::time_point now) {

@@ -33,6 +33,8 @@ class EvaluationService : public Service {
 
   // Is a call of kldiv.v1 open that was let in?
   virtual bool Busy() const = 0;
+  // Is one of them owed something: has its message come, or is it a stream?
+  virtual bool Owes() const = 0;
   // Since a call of kldiv.v1 came last, or since the start.
   virtual std::chrono::steady_clock::duration Quiet(std::chrono::steady_clock::time_point now) const = 0;
 

@@ -14,6 +14,7 @@ namespace kldiv::server {
 struct ServiceCounters {
   std::atomic<int64_t> calls_started = 0;
   std::atomic<int64_t> calls_ended = 0;
+  std::atomic<int64_t> unread_calls = 0;  // of those that are open: unary, and their message has not come
   std::atomic<int64_t> admitted_pairs = 0;
   std::atomic<int64_t> completed_pairs = 0;        // with any outcome
   std::atomic<int64_t> shed_calls = 0;             // for want of room

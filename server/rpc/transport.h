@@ -58,8 +58,8 @@ class CallHandler {
   virtual ~CallHandler() = default;
 
   // The end of a Read: a message, or nullopt: there is none any more (half-closed by the client, cancelled,
-  // the peer is gone, or it sent what may not be: too large or compressed, and the call has been ended with
-  // the fitting status by gRPC or will be by the transport).
+  // the peer is gone, or it sent what may not be: too large or compressed, and the transport has ended the
+  // call with the fitting status).
   virtual void OnMessage(std::optional<Message> message) = 0;
 
   // The end of a Write; false: it did not leave, and no later one will.

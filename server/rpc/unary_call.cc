@@ -15,6 +15,7 @@ UnaryCall::UnaryCall(ServiceContext& context, Call& call, Pass pass, ReaderKind 
       ticket_(std::move(pass.ticket)) {}
 
 void UnaryCall::Start() {
+  if (kind_ == ReaderKind::kCall) SetUnread(true);
   switch (context_.gate.Ask(*this, call_.started_at())) {
     case ReadGate::Outcome::kReading:
       return;
@@ -38,8 +39,9 @@ void UnaryCall::OnMessage(std::optional<Message> message) {
     Count(context_.counters.lost_messages);
     // Seen only by a client that half-closed without a message: everybody else is gone or has a status
     // already.
-    return call_.Finish(NoMessage());
+    return call_.Finish(context_.refusing() ? Draining() : NoMessage());
   }
+  SetUnread(false);
   Count(context_.counters.message_bytes, static_cast<int64_t>(message->size()));
   Serve(*std::move(message));
 }
@@ -67,7 +69,15 @@ void UnaryCall::WatchCancel() {
   if (!std::exchange(watches_cancel_, true)) call_.NotifyOnCancel();
 }
 
+void UnaryCall::SetUnread(bool unread) {
+  if (unread_ == unread) return;
+  unread_ = unread;
+  Count(context_.counters.unread_calls, unread ? 1 : -1);
+}
+
 void UnaryCall::OnDone() {
+  SetUnread(false);
+  if (kind_ == ReaderKind::kCall) Count(context_.counters.calls_ended);
   ticket_.reset();
   context_.BudgetReturned();
 }

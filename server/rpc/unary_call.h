@@ -48,12 +48,14 @@ class UnaryCall : public CallHandler, public GateReader {
   void OnReadLate(int strikes) override;
   void OnReadRefused() override;
   void OnParking() override { WatchCancel(); }
+  void SetUnread(bool unread);
 
   const ReaderKind kind_;
   const Clock::time_point deadline_;
   Clock::time_point received_at_;
   std::optional<Ticket> ticket_;
   bool watches_cancel_ = false;
+  bool unread_ = false;  // counted as such
   std::atomic<bool> cancelled_ = false;
 };
 

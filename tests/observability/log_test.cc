@@ -1,12 +1,17 @@
 #include "server/observability/log.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "server/net/listening_socket.h"
 
 namespace kldiv::server {
 namespace {
@@ -83,6 +88,66 @@ TEST(LogFormat, IsReadByName) {
   const absl::Status status = ParseLogFormat("xml").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(status.message(), "\"xml\" is not one of auto, text, json");
+}
+
+// Stands in for stderr: a pipe.
+class FullPipe {
+ public:
+  FullPipe() : saved_(dup(STDERR_FILENO)) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) std::abort();
+    read_ = FileDescriptor(ends[0]);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+  }
+  ~FullPipe() { dup2(saved_.get(), STDERR_FILENO); }
+
+  // Whatever is in it.
+  std::string Read() {
+    fcntl(read_.get(), F_SETFL, O_NONBLOCK);
+    std::string text;
+    char buffer[4096];
+    for (ssize_t n = 0; (n = read(read_.get(), buffer, sizeof buffer)) > 0;)
+      text.append(buffer, static_cast<size_t>(n));
+    return text;
+  }
+
+ private:
+  FileDescriptor saved_;
+  FileDescriptor read_;
+};
+
+TEST(Log, LosesLinesRatherThanWaitForItsReaderAndSaysHowMany) {
+  SetLogFormat(LogFormat::kJson);
+  std::string text;
+  {
+    FullPipe pipe;
+    constexpr int kLines = 1000;  // of over 64 bytes: more than a pipe of 64 KiB holds
+    for (int i = 0; i < kLines; ++i) Log(LogLevel::kInfo, "x", {{"filling", std::string(200, 'y')}});
+    const std::string before = pipe.Read();
+    const auto written = std::count(before.begin(), before.end(), '\n');
+    ASSERT_LT(written, kLines);
+    Log(LogLevel::kInfo, "after");
+    text = pipe.Read();
+    EXPECT_THAT(text, HasSubstr("\"message\":\"lines were lost: stderr took none\",\"lines\":" +
+                                std::to_string(kLines - written) + "}\n"));
+    EXPECT_THAT(text, HasSubstr("\"message\":\"after\"}\n"));
+  }
+}
+
+TEST(Log, CutsTextsSoThatALineFitsAPipe) {
+  for (const LogFormat format : {LogFormat::kText, LogFormat::kJson}) {
+    SetLogFormat(format);
+    for (const char c : {'x', '\n', '"', '\xff'}) {
+      const std::string text(100'000, c);
+      const std::string line = Logged([&text] {
+        Log(LogLevel::kInfo, text,
+            {{"a", text}, {"b", text}, {"c", text}, {"d", text}, {"e", text}, {"f", text}});
+      });
+      EXPECT_LE(line.size(), 4096) << c;
+      EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
+    }
+  }
 }
 
 }  // namespace
