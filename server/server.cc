@@ -60,6 +60,7 @@ ServiceOptions ServiceOptionsFrom(const ServerOptions& options,
   service.max_queue_bytes = options.max_queue_bytes;
   service.max_pairs_per_message = options.max_pairs_per_message;
   service.max_in_flight_per_stream = options.max_in_flight_per_stream;
+  service.max_health_calls = options.max_connections;
   service.read_grants = options.read_grants;
   service.read_timeout = options.read_timeout;
   service.version = base::kVersion;

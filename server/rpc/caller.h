@@ -2,9 +2,11 @@
 #define KLDIV_SERVER_RPC_CALLER_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "server/batching/admission.h"
+#include "server/rpc/client_quota.h"
 #include "server/rpc/transport.h"
 #include "server/security/tokens.h"
 
@@ -12,8 +14,9 @@ namespace kldiv::server {
 
 // What a call has been let in with.
 struct Pass {
-  Ticket ticket;                       // the call's own charge
-  std::shared_ptr<const Token> token;  // that it showed; null when none is asked for
+  std::optional<Ticket> ticket;              // the call's own charge; of all but health
+  std::optional<ClientQuota::Place> health;  // of health alone
+  std::shared_ptr<const Token> token;        // that it showed; null when none is asked for
 };
 
 // A peer's address without its port; "unix:" is one client.

@@ -4,11 +4,12 @@
 
 namespace kldiv::server {
 
-ReadGate::Outcome ReadGate::Ask(GateReader& reader, TimePoint now) {
+ReadGate::Outcome ReadGate::Ask(GateReader& reader, TimePoint now, int64_t room) {
   {
     MutexLock lock(mu_);
     if (!grants_.Take(reader, now)) {
-      if (grants_.ParkedBySame(reader) >= max_parked_) return Outcome::kRefused;
+      const int parked = grants_.ParkedBySame(reader);
+      if (parked >= max_parked_ || (parked > 0 && room <= max_parked_ / 4)) return Outcome::kRefused;
       reader.OnParking();
       grants_.Park(reader);
       return Outcome::kParked;

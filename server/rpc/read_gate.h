@@ -59,7 +59,8 @@ class ReadGate {
  public:
   using TimePoint = ReadGrants::TimePoint;
 
-  // At most `max_parked` readers of one client wait at a time.
+  // At most `max_parked` readers of one client wait at a time; one at most when there is room for no more
+  // than a quarter of so many.
   ReadGate(int grants, std::chrono::milliseconds read_timeout, int max_parked)
       : max_parked_(max_parked), grants_(grants, read_timeout) {}
 
@@ -69,7 +70,8 @@ class ReadGate {
     kRefused,  // its client has too many that wait: it will not read
   };
   // Starts the reader's Read, now or when it is granted, unless Forget or OnReadRefused comes first.
-  Outcome Ask(GateReader& reader, TimePoint now);
+  // `room`: how many more calls there is room for.
+  Outcome Ask(GateReader& reader, TimePoint now, int64_t room);
 
   // After the read has ended, when what it brought is charged elsewhere or gone: gives the grant back.
   // `bytes`: size of the message that came, 0 when none did.

@@ -12,6 +12,8 @@ namespace {
 // for new ones, once each.
 constexpr size_t kMaxRemembered = 10'000;
 
+constexpr std::chrono::milliseconds kProbeTimeout(2000);
+
 // Not over a Unix-domain socket: those connections cannot be told apart.
 bool NamesOneConnection(const std::string& connection) { return connection.starts_with("ip"); }
 
@@ -32,6 +34,7 @@ void ReadGrants::Queue::Remove(Reader& reader) {
 ReadGrants::ReadGrants(int total, std::chrono::milliseconds timeout)
     : total_(total),
       share_(std::max(1, total / 2)),
+      reserve_(total / 8),
       streams_(std::max(1, total / 2)),
       client_streams_(std::max(1, share_ - 1)),
       timeout_(timeout) {
@@ -142,6 +145,7 @@ ReadGrants::Reader* ReadGrants::NextToGrant() {
 
 bool ReadGrants::Fits(const Client& client, bool is_stream) const {
   if (held_ >= total_ || client.held >= share_) return false;
+  if (client.held > 0 && total_ - held_ <= reserve_) return false;
   return !is_stream || (held_by_streams_ < streams_ && client.held_by_streams < client_streams_);
 }
 
@@ -172,9 +176,11 @@ int ReadGrants::ParkedBySame(Reader& reader) {
 }
 
 void ReadGrants::Expire(TimePoint now, std::vector<Late>& late) {
+  const std::chrono::milliseconds probe_timeout = std::min(timeout_, kProbeTimeout);
   for (Reader* reader = holders_.first; reader != nullptr; reader = reader->next_) {
-    if (now - reader->since_ < timeout_) return;  // The rest has been granted later.
-    if (now - reader->since_ < timeout_ * (reader->strikes_ + 1)) continue;
+    if (now - reader->since_ < probe_timeout) return;  // The rest has been granted later.
+    const std::chrono::milliseconds timeout = reader->kind_ == ReaderKind::kProbe ? probe_timeout : timeout_;
+    if (now - reader->since_ < timeout * (reader->strikes_ + 1)) continue;
     if (reader->is_stream() && !SomebodyCouldUse(*reader)) continue;
     late.push_back({reader, ++reader->strikes_});
   }
@@ -188,6 +194,7 @@ bool ReadGrants::SomebodyCouldUse(const Reader& holder) const {
     for (const Client* client : turns_[group]) {
       const bool same = client == holder.client_;  // Holders have clients while anybody is parked.
       if (client->held - same >= share_) continue;
+      if (client->held - same > 0 && total_ - held_ + 1 <= reserve_) continue;
       if (is_stream && client->held_by_streams - (same && holder.is_stream()) >= client_streams_) continue;
       return true;
     }

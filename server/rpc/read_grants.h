@@ -76,7 +76,8 @@ class ReadGrants {
     int parked = 0;
   };
 
-  // `total` grants, at least 1, for reads that should take no longer than `timeout`.
+  // `total` grants, at least 1, for reads that should take no longer than `timeout`; those of probes, whose
+  // messages are short, no longer than 2 s.
   ReadGrants(int total, std::chrono::milliseconds timeout);
   ~ReadGrants();  // Nobody is parked or holds a grant.
 
@@ -149,6 +150,7 @@ class ReadGrants {
 
   const int total_;
   const int share_;           // of one client
+  const int reserve_;         // the last ones, for clients that hold none
   const int streams_;         // of all streams
   const int client_streams_;  // of one client's streams
   const std::chrono::milliseconds timeout_;

@@ -1,6 +1,7 @@
 #include "server/rpc/service.h"
 
 #include <atomic>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -90,9 +91,14 @@ absl::StatusOr<Pass> EvaluationServiceImpl::LetIn(Call& call) {
   if (method == Method::kEvaluate || method == Method::kEvaluateBatch) {
     if (absl::Status shed = ShedByLastMessage(call); !shed.ok()) return shed;
   }
+  if (IsHealth(method)) {
+    std::optional<ClientQuota::Place> place = context_.health_calls.Take(PeerAddress(call.peer()));
+    if (!place.has_value()) return TooManyHealthCalls();
+    return Pass{std::nullopt, std::move(place), nullptr};
+  }
   absl::StatusOr<Ticket> ticket = context_.admission.AdmitSmall(kCallBytes);
   if (!ticket.ok()) return ticket.status();
-  return Pass{*std::move(ticket), std::move(token)};
+  return Pass{*std::move(ticket), std::nullopt, std::move(token)};
 }
 
 // A connection whose last message was large will send another one: when that would not fit it need not come.

@@ -13,6 +13,7 @@
 #include "server/batching/batcher.h"
 #include "server/rpc/budget_queue.h"
 #include "server/rpc/call_registry.h"
+#include "server/rpc/client_quota.h"
 #include "server/rpc/evaluation.h"
 #include "server/rpc/read_gate.h"
 #include "server/rpc/service_counters.h"
@@ -36,8 +37,10 @@ inline constexpr int64_t kPollingThreadBytes = int64_t{1} << 20;
 
 // What the calls of a service share. Thread-safe. Outlives them.
 //
-// One client's calls that wait to be read hold half of the budget at most, so that it cannot use all of it up
-// by opening calls.
+// One client's calls that wait to be read hold half of the budget at most, and the last eighth of it takes
+// only such of clients that have none waiting, so that few clients cannot use all of it up by opening calls.
+// Calls of health are not charged to it: they have places of their own, and what they take is in what is set
+// aside for connections.
 //
 // Locks, in the order in which they are taken: a stream's or a watcher's own; then one of those that are held
 // for a few lines each and never together, the gate's, a registry's, the batcher's. Call's functions may be
@@ -48,13 +51,16 @@ struct ServiceContext {
         admission(admission_budget),
         batcher(task_batcher),
         gate(service_options.read_grants, service_options.read_timeout,
-             static_cast<int>(CallsIn(admission_budget.max_bytes() / 2))) {}
+             static_cast<int>(CallsIn(admission_budget.max_bytes() / 2))),
+        health_calls(service_options.max_health_calls) {}
 
   // How many open calls `bytes` of budget are good for, at least one.
   static int64_t CallsIn(int64_t bytes) { return std::max<int64_t>(1, bytes / kCallBytes); }
 
-  // Watchers stay for as long as they like: together they may hold an eighth of the budget.
-  int64_t max_watchers() const { return CallsIn(admission.max_bytes() / 8); }
+  // Has the reader read, now or when it is its turn.
+  ReadGate::Outcome AskToRead(GateReader& reader, Clock::time_point now) {
+    return gate.Ask(reader, now, (admission.max_bytes() - admission.held_bytes()) / kCallBytes);
+  }
 
   bool refusing() const { return phase.load() == ServicePhase::kRefusing; }
 
@@ -72,6 +78,7 @@ struct ServiceContext {
   std::atomic<ServicePhase> phase = ServicePhase::kServing;
   ServiceCounters counters;
   ReadGate gate;
+  ClientQuota health_calls;
   CallRegistry<StreamState> streams;
   BudgetQueue waiting_streams;
   CallRegistry<WatchState> watchers;

@@ -17,6 +17,8 @@ struct ServiceOptions {
   int64_t max_pairs_per_message = 65536;
   int max_in_flight_per_stream = 256;
 
+  int64_t max_health_calls = 4096;  // open at a time; a client has fewer than are free, and one more
+
   int read_grants = 1;  // messages of the largest size that may be under way at once, at least 1
   std::chrono::milliseconds read_timeout{30'000};
 

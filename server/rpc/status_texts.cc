@@ -46,8 +46,8 @@ absl::Status TooManyWaiting(int64_t held_bytes, int64_t limit_bytes) {
                                                    held_bytes, " of ", limit_bytes, " bytes held"));
 }
 
-absl::Status TooManyWatchers() {
-  return absl::ResourceExhaustedError("too many calls watch the server's health");
+absl::Status TooManyHealthCalls() {
+  return absl::ResourceExhaustedError("this client has too many calls of health open");
 }
 
 absl::Status ExpiredBeforeComputing() {

@@ -17,7 +17,7 @@ absl::Status ShuttingDown();                                           // UNAVAI
 absl::Status IdleStream(std::chrono::milliseconds read_timeout);       // UNAVAILABLE
 absl::Status ReadTimedOut(std::chrono::milliseconds read_timeout);     // DEADLINE_EXCEEDED
 absl::Status TooManyWaiting(int64_t held_bytes, int64_t limit_bytes);  // RESOURCE_EXHAUSTED
-absl::Status TooManyWatchers();                                        // RESOURCE_EXHAUSTED
+absl::Status TooManyHealthCalls();                                     // RESOURCE_EXHAUSTED
 absl::Status NoMessage();                                              // INVALID_ARGUMENT
 absl::Status ExpiredBeforeComputing();                                 // DEADLINE_EXCEEDED
 absl::Status CancelledBeforeComputing();                               // CANCELLED

@@ -268,7 +268,7 @@ void StreamState::ReadNext() {
   }
   read_state_ = ReadState::kAsked;
   reads_.fetch_add(1);
-  if (context_.gate.Ask(*this, Clock::now()) != ReadGate::Outcome::kRefused) return;
+  if (context_.AskToRead(*this, Clock::now()) != ReadGate::Outcome::kRefused) return;
   read_state_ = ReadState::kNone;
   BeginEnd(TooManyWaiting(context_.admission.held_bytes(), context_.admission.max_bytes()));
 }

@@ -12,11 +12,12 @@ UnaryCall::UnaryCall(ServiceContext& context, Call& call, Pass pass, ReaderKind 
       call_(call),
       kind_(kind),
       deadline_(call.deadline()),
+      health_(std::move(pass.health)),
       ticket_(std::move(pass.ticket)) {}
 
 void UnaryCall::Start() {
   if (kind_ == ReaderKind::kCall) SetUnread(true);
-  switch (context_.gate.Ask(*this, call_.started_at())) {
+  switch (context_.AskToRead(*this, call_.started_at())) {
     case ReadGate::Outcome::kReading:
       return;
     case ReadGate::Outcome::kParked:
@@ -78,6 +79,7 @@ void UnaryCall::SetUnread(bool unread) {
 void UnaryCall::OnDone() {
   SetUnread(false);
   if (kind_ == ReaderKind::kCall) Count(context_.counters.calls_ended);
+  health_.reset();
   ticket_.reset();
   context_.BudgetReturned();
 }

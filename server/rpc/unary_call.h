@@ -53,6 +53,7 @@ class UnaryCall : public CallHandler, public GateReader {
   const ReaderKind kind_;
   const Clock::time_point deadline_;
   Clock::time_point received_at_;
+  std::optional<ClientQuota::Place> health_;
   std::optional<Ticket> ticket_;
   bool watches_cancel_ = false;
   bool unread_ = false;  // counted as such

@@ -27,6 +27,7 @@ WatchState::WatchState(ServiceContext& context, Call& call, Pass pass)
     : GateReader(call, ReaderKind::kProbe, std::move(pass.token)),
       context_(context),
       call_(call),
+      health_(std::move(pass.health)),
       ticket_(std::move(pass.ticket)) {}
 
 // Makes a change under the lock, then writes what is to be told or finishes the call, when it is time to.
@@ -53,9 +54,8 @@ void WatchState::Update(Change change) {
 
 void WatchState::Start() {
   call_.NotifyOnCancel();
-  const auto watchers = static_cast<int64_t>(context_.watchers.Add(shared_from_this()));
-  if (watchers > context_.max_watchers()) return End(TooManyWatchers());
-  if (context_.gate.Ask(*this, call_.started_at()) == ReadGate::Outcome::kRefused)
+  context_.watchers.Add(shared_from_this());
+  if (context_.AskToRead(*this, call_.started_at()) == ReadGate::Outcome::kRefused)
     End(TooManyWaiting(context_.admission.held_bytes(), context_.admission.max_bytes()));
 }
 
@@ -88,6 +88,7 @@ void WatchState::OnCancelled() { End(absl::CancelledError("cancelled")); }
 
 void WatchState::OnDone() {
   context_.watchers.Remove(this);
+  health_.reset();
   ticket_.reset();
   context_.BudgetReturned();
 }

@@ -45,6 +45,7 @@ class WatchState final : public GateReader, public std::enable_shared_from_this<
 
   ServiceContext& context_;
   Call& call_;
+  std::optional<ClientQuota::Place> health_;
   std::optional<Ticket> ticket_;  // the polling thread's
 
   Mutex mu_;

@@ -173,17 +173,33 @@ TEST_F(HealthTest, IsAnsweredWhenItWasParkedBeforeTheDrain) {
   End(watch);
 }
 
-TEST_F(HealthTest, RefusesWatchersThatWouldHoldTooMuch) {
-  options().max_queue_bytes = 1 << 20;  // an eighth is good for five
+TEST_F(HealthTest, LeavesPlacesForOthersWhenOneClientWatchesAndWatches) {
+  options().max_health_calls = 10;
   Start();
   std::vector<FakeCall*> watchers;
   for (int i = 0; i < 5; ++i) watchers.push_back(&Watch(""));
-  FakeCall& refused = Watch("");
-  EXPECT_THAT(refused.status(), HasStatus(Code::kResourceExhausted, "too many"));
+  EXPECT_THAT(Watch("").status(), HasStatus(Code::kResourceExhausted, "too many"));
+  FakeCall& other = Call(Method::kHealthWatch, "ipv4:10.0.0.99:1");
+  Poll();
+  EXPECT_FALSE(other.ended());
   for (FakeCall* watch : watchers) End(*watch);
   FakeCall& again = Watch("");
   EXPECT_FALSE(again.ended());
   End(again);
+  other.Cancel();
+  Poll();
+}
+
+TEST_F(HealthTest, IsToldThoughTheQueueIsFull) {
+  options().max_queue_bytes = 1 << 20;
+  Start();
+  const auto hold = admission().AdmitSmall(admission().max_bytes());
+  ASSERT_TRUE(hold.ok());
+  EXPECT_THAT(Send(Method::kEvaluate, PairOf(10).SerializeAsString()).status(),
+              HasStatus(Code::kResourceExhausted, "queue"));
+  FakeCall& check = Send(Method::kHealthCheck, "");
+  EXPECT_EQ(check.status(), absl::OkStatus());
+  EXPECT_THAT(check.answers(), ElementsAre(kServing));
 }
 
 TEST_F(HealthTest, EndsAParkedWatcherWithTheOthers) {

@@ -108,6 +108,31 @@ TEST_F(ReadGrantsTest, GiveOneClientHalfOfThemWhateverItsPorts) {
   EXPECT_FALSE(Ask(Call("ipv4:10.0.0.3:1")));  // all are taken
 }
 
+TEST_F(ReadGrantsTest, KeepTheLastOnesForClientsThatHoldNone) {
+  Make(16);  // an eighth is two
+  for (int i = 0; i < 8; ++i) EXPECT_TRUE(Ask(Call("ipv4:10.0.0.1:" + std::to_string(i))));
+  EXPECT_FALSE(Ask(Call("ipv4:10.0.0.1:9")));  // its share
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(Ask(Call("ipv4:10.0.0.2:" + std::to_string(i))));
+  EXPECT_FALSE(Ask(Call("ipv4:10.0.0.2:9")));
+  EXPECT_TRUE(Ask(Call("ipv4:10.0.0.3:1")));
+  EXPECT_FALSE(Ask(Call("ipv4:10.0.0.3:2")));
+  EXPECT_TRUE(Ask(Call("ipv4:10.0.0.4:1")));
+}
+
+TEST_F(ReadGrantsTest, HurryProbes) {
+  grants_.emplace(4, milliseconds(30'000));
+  TestReader& call = Call("ipv4:10.0.0.1:1");
+  TestReader& probe = Probe("ipv4:10.0.0.1:2");
+  Ask(call);
+  Ask(probe);
+  now_ += milliseconds(1999);
+  EXPECT_THAT(Late(), IsEmpty());
+  now_ += milliseconds(1);
+  EXPECT_THAT(Late(), ElementsAre(&probe));
+  now_ += milliseconds(28'000);
+  EXPECT_THAT(Late(), ElementsAre(&call, &probe));
+}
+
 TEST_F(ReadGrantsTest, TakeAllUnixConnectionsForOneClient) {
   Make(4);
   EXPECT_TRUE(Ask(Call("unix:")));

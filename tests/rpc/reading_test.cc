@@ -191,6 +191,26 @@ TEST_F(ReadingTest, LetsNoClientFillTheBudgetWithCallsThatWait) {
   Poll();
 }
 
+TEST_F(ReadingTest, LetsNoFewClientsFillTheBudgetWithCallsThatWait) {
+  options().max_queue_bytes = int64_t{200} * (24 << 10);  // room for 200 calls
+  options().read_grants = 1;
+  Start();
+  std::vector<FakeCall*> calls;
+  for (int client = 0; client < 4; ++client) {
+    for (int i = 0; i < 150; ++i) {
+      calls.push_back(
+          &Call(Method::kEvaluate, "ipv4:10.0.0." + std::to_string(client) + ":" + std::to_string(i)));
+      Poll();
+    }
+  }
+  FakeCall& newcomer = Call(Method::kEvaluate, "ipv4:10.0.1.1:1");
+  Poll();
+  EXPECT_FALSE(newcomer.ended());
+  newcomer.Cancel();
+  for (FakeCall* call : calls) call->Cancel();
+  Poll();
+}
+
 TEST_F(ReadingTest, SaysHowLongNoCallHasCome) {
   Start();
   FakeCall& call = Evaluate(PairOf(10));
