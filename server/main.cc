@@ -1,5 +1,6 @@
 // The program kldiv-server: flags, start, the ready line, signals, drain.
 
+#include <fcntl.h>
 #include <grpc/support/log.h>
 #include <pthread.h>
 #include <signal.h>
@@ -50,7 +51,10 @@ int Fail(const absl::Status& status) {
 }
 
 void LogForGrpc(gpr_log_func_args* event) {
-  const LogLevel level = event->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kError : LogLevel::kInfo;
+  // A handshake that fails is a client's doing, whatever gRPC thinks.
+  const bool grave =
+      event->severity == GPR_LOG_SEVERITY_ERROR && strstr(event->message, "andshake") == nullptr;
+  const LogLevel level = grave ? LogLevel::kError : LogLevel::kInfo;
   LogFromLibrary("grpc", level, event->message);
 }
 
@@ -147,7 +151,16 @@ int Serve(std::unique_ptr<Server> server, const ServerOptions& options, const St
   return no_lane_left.load() ? kDeviceLost : kClean;
 }
 
+// Somebody may have started this program with some of them closed: what is opened first, a client's
+// connection say, would then be stderr.
+void OpenStandardDescriptors() {
+  int fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = dup(fd);
+  if (fd > STDERR_FILENO) close(fd);
+}
+
 int Run(int argc, char** argv) {
+  OpenStandardDescriptors();
   TuneMalloc();
   const StopSignals signals;
   const absl::StatusOr<base::CommandLine> command_line = base::ParseCommandLine(argc, argv);

@@ -20,7 +20,7 @@ namespace {
 using base::HistogramCounts;
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
-constexpr double kNanosecond = 1e-9;
+constexpr double kNanosecondsPerSecond = 1e9;
 
 // Collects the numbers; a counter's name ends in _total.
 class Snapshot {
@@ -34,22 +34,22 @@ class Snapshot {
   void Gauge(std::string name, std::string help, int64_t value) {
     Add(std::move(name), std::move(help), Metric::Type::kGauge, value);
   }
-  // Of counts by `bounds`, both in units of `unit` of the metric's.
+  // Of counts by `bounds`, both in units of which the metric's has `per_unit`.
   void Histogram(std::string name, std::string help, Labels labels, const HistogramCounts& counts,
-                 std::span<const int64_t> bounds, double unit) {
+                 std::span<const int64_t> bounds, double per_unit) {
     Metric metric{std::move(name),
                   std::move(help),
                   Metric::Type::kHistogram,
                   std::move(labels),
-                  static_cast<double>(counts.sum) * unit,
+                  static_cast<double>(counts.sum) / per_unit,
                   {},
                   counts.buckets};
-    for (const int64_t bound : bounds) metric.bounds.push_back(static_cast<double>(bound) * unit);
+    for (const int64_t bound : bounds) metric.bounds.push_back(static_cast<double>(bound) / per_unit);
     metrics_.push_back(std::move(metric));
   }
   void Seconds(std::string name, std::string help, Labels labels, const HistogramCounts& counts) {
     Histogram(std::move(name), std::move(help), std::move(labels), counts, base::kDurationBounds,
-              kNanosecond);
+              kNanosecondsPerSecond);
   }
   void Bytes(std::string name, std::string help, Labels labels, const HistogramCounts& counts) {
     Histogram(std::move(name), std::move(help), std::move(labels), counts, base::kSizeBounds, 1);
@@ -181,7 +181,7 @@ void AddLanes(const LaneRunner* lanes, Snapshot& out) {
     out.Histogram("kldiv_batch_pairs", "Pairs of a batch.", labels, counts.pairs, kPairBounds, 1);
     out.Bytes("kldiv_batch_bytes", "Bytes of a batch's tensors.", labels, counts.bytes);
     out.Histogram("kldiv_batch_fill_ratio", "Bytes of a batch, as a part of --max_batch_bytes.", labels,
-                  counts.fill, kFillBounds, 1e-3);
+                  counts.fill, kFillBounds, 1000);
   }
 }
 

@@ -25,6 +25,7 @@ constexpr int64_t kDefaultConnections = 4096;
 constexpr int kMaxThreads = 1024;
 constexpr int kMaxCudaLanes = 64;
 constexpr int kMaxReadGrants = 1'000'000;
+constexpr int kMaxHealthConnections = 256;
 constexpr int kOwnDescriptors = 64;  // listeners, pollers, metrics, what libraries open
 constexpr absl::Duration kMaxTimeout = absl::Hours(24);
 
@@ -173,7 +174,9 @@ int64_t DefaultMaxMemory(const Host& host) {
 }
 
 void FitDescriptors(const Host& host, ServerOptions& options) {
-  const int most = std::max(1, host.max_descriptors - kOwnDescriptors);
+  options.health_connections = std::clamp(host.max_descriptors / 8, 1, kMaxHealthConnections);
+  const int others = kOwnDescriptors + (options.health_listen.has_value() ? options.health_connections : 0);
+  const int most = std::max(1, host.max_descriptors - others);
   if (options.max_connections <= most) return;
   options.warnings.push_back(absl::StrCat("--max_connections=", options.max_connections,
                                           " is more than the limit of ", host.max_descriptors,

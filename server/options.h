@@ -56,7 +56,8 @@ struct ServerOptions {
   int64_t max_message_bytes = 0;  // at most 2^31-1
   int64_t max_queue_bytes = 0;
   int64_t max_batch_bytes = 0;
-  int max_connections = 1;  // fits the limit of open files
+  int max_connections = 1;     // fits the limit of open files
+  int health_connections = 1;  // of health_listen; likewise
   int read_grants = 1;
 
   int max_pairs_per_message = 1;

@@ -41,9 +41,8 @@ constexpr milliseconds kQuiet{100};
 constexpr milliseconds kNeverQuiet{2000};
 constexpr milliseconds kShutdownGrace{1000};
 
-// Of the listener with health alone: its connections count neither against --max_connections nor against
-// --max_memory, whose base has room for their few calls.
-constexpr int kHealthConnections = 256;
+// Of the listener with health alone: its connections do not count against --max_memory, whose base has room
+// for their few calls.
 constexpr int64_t kHealthMemory = 32 << 20;
 
 static_assert(kStreamWindowBytes == kLookaheadBytes, "the memory plan charges what the transport lets in");
@@ -235,7 +234,7 @@ absl::Status ServerImpl::StartGrpc() {
     endpoint_->TakeConnection(listener_fd, fd, is_tcp);
   });
   if (health_listener_ == nullptr) return absl::OkStatus();
-  health_listener_->Start(kHealthConnections, [this](int listener_fd, int fd, bool is_tcp) {
+  health_listener_->Start(options_.health_connections, [this](int listener_fd, int fd, bool is_tcp) {
     health_endpoint_->TakeConnection(listener_fd, fd, is_tcp);
   });
   Log(LogLevel::kInfo, "health checks are answered", {{"address", health_listener_->addresses().front()}});
@@ -272,10 +271,12 @@ void ServerImpl::BeginDrain() {
   service_->SetPhase(ServicePhase::kRefusing);
 }
 
-// A client that calls again and again keeps a server from being quiet, not from having answered everything.
+// A client that calls again and again keeps a server from being quiet, not from having answered everything;
+// and a message that is still coming has been accepted no more than one that has not begun.
 bool ServerImpl::Drained() const {
   const SteadyClock::time_point now = SteadyClock::now();
-  return !service_->Busy() && (service_->Quiet(now) >= kQuiet || now - drain_began_ >= kNeverQuiet);
+  if (service_->Owes()) return false;
+  return now - drain_began_ >= kNeverQuiet || (!service_->Busy() && service_->Quiet(now) >= kQuiet);
 }
 
 // Connections end before gRPC's Shutdown, which would answer calls that race with it CANCELLED, a status that

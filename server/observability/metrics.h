@@ -35,7 +35,8 @@ std::string PrometheusText(const std::vector<Metric>& metrics);
 // Shows metrics to Prometheus: http://ADDRESS/metrics, in its text format. Nothing is counted here and
 // nothing happens between scrapes: each asks for a snapshot.
 //
-// Clients that send no request within 5 s, or do not take the answer within 10 s, are disconnected.
+// Clients that send no request within 5 s, or do not take the answer within 10 s, are disconnected; of more
+// than 16 at a time the one that came first.
 class MetricsServer {
  public:
   // Called on a thread of this server, one at a time; must not block.

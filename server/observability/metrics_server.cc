@@ -11,6 +11,7 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <string>
 #include <thread>
@@ -34,17 +35,16 @@ constexpr std::chrono::seconds kRequestTimeout(5);
 constexpr std::chrono::seconds kAnswerTimeout(10);
 constexpr std::chrono::milliseconds kPauseAfterAcceptError(200);
 constexpr size_t kMaxRequestBytes = 8 << 10;
-constexpr int kMaxConnections = 64;
+constexpr size_t kMaxConnections = 16;
 
 // A connection: one request, one answer. Alive as long as something of it is under way.
 class Exchange : public std::enable_shared_from_this<Exchange> {
  public:
-  // `open` counts the exchanges.
-  Exchange(tcp::socket socket, const MetricsServer::Snapshot& snapshot, int& open)
-      : stream_(std::move(socket)), snapshot_(snapshot), open_(open) {
-    ++open_;
-  }
-  ~Exchange() { --open_; }
+  Exchange(tcp::socket socket, const MetricsServer::Snapshot& snapshot)
+      : stream_(std::move(socket)), snapshot_(snapshot) {}
+
+  // What is under way fails.
+  void Close() { stream_.close(); }
 
   void Start() {
     parser_.header_limit(kMaxRequestBytes);
@@ -87,7 +87,6 @@ class Exchange : public std::enable_shared_from_this<Exchange> {
   http::request_parser<http::empty_body> parser_;
   http::response<http::string_body> answer_;
   const MetricsServer::Snapshot& snapshot_;
-  int& open_;
 };
 
 class MetricsServerImpl final : public MetricsServer {
@@ -131,10 +130,21 @@ class MetricsServerImpl final : public MetricsServer {
     acceptor.socket.async_accept([this, &acceptor](Error error, tcp::socket connection) {
       if (error == asio::error::operation_aborted) return;
       if (error) return AcceptLater(acceptor, error);
-      if (open_ < kMaxConnections)
-        std::make_shared<Exchange>(std::move(connection), snapshot_, open_)->Start();
+      Begin(std::move(connection));
       Accept(acceptor);
     });
+  }
+
+  // Where there are too many, the oldest gives way: whoever asks is done sooner than whoever only connects.
+  void Begin(tcp::socket connection) {
+    std::erase_if(exchanges_, [](const auto& exchange) { return exchange.expired(); });
+    if (exchanges_.size() == kMaxConnections) {
+      if (const auto oldest = exchanges_.front().lock()) oldest->Close();
+      exchanges_.pop_front();
+    }
+    const auto exchange = std::make_shared<Exchange>(std::move(connection), snapshot_);
+    exchanges_.push_back(exchange);
+    exchange->Start();
   }
 
   // There is no descriptor, say: the next try fails as well, for a while.
@@ -148,7 +158,7 @@ class MetricsServerImpl final : public MetricsServer {
 
   const std::vector<ListeningSocket> sockets_;
   Snapshot snapshot_;
-  int open_ = 0;  // the thread's, until that has ended
+  std::deque<std::weak_ptr<Exchange>> exchanges_;  // the thread's; the oldest first
   asio::io_context io_{1};
   std::vector<Acceptor> acceptors_;
   std::thread thread_;

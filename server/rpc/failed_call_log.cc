@@ -21,8 +21,8 @@ constexpr size_t kTextBytes = 200;
 
 // Has the server failed, rather than a client or its patience?
 bool IsServersFault(absl::StatusCode code) {
-  return code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnavailable ||
-         code == absl::StatusCode::kUnknown || code == absl::StatusCode::kDataLoss;
+  return code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown ||
+         code == absl::StatusCode::kDataLoss;
 }
 
 std::string Cut(std::string_view text) { return std::string(text.substr(0, kTextBytes)); }

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace kldiv::server {
@@ -69,7 +70,7 @@ absl::Status TokenSet::AddLine(std::string_view line) {
   }
   const std::string_view token = line.substr(colon + 1);
   std::optional<TokenDigest> digest;
-  if (token.starts_with(kHashed)) {
+  if (absl::StartsWithIgnoreCase({token.data(), token.size()}, {kHashed.data(), kHashed.size()})) {
     digest = FromHex(token.substr(kHashed.size()));
     if (!digest.has_value()) {
       return absl::InvalidArgumentError("expected 64 hexadecimal digits after sha256:");

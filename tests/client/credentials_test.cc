@@ -179,10 +179,12 @@ TEST_F(CredentialsTest, HaveAStreamGoOnWithAReplacedToken) {
   std::mutex once;
   server_->evaluate_stream = [&, serve = server_->evaluate_stream](grpc::ServerContext& context,
                                                                    FakeServer::ServerStream& stream) {
-    // Ends the first stream only when the client has looked at the file again.
-    const std::lock_guard lock(once);
-    while (LastToken() != "Bearer new") other->Evaluate(SmallPair()).IgnoreError();
-    return serve(context, stream);
+    {
+      // Ends the first stream only when the client has looked at the file again.
+      const std::lock_guard lock(once);
+      while (LastToken() != "Bearer new") other->Evaluate(SmallPair()).IgnoreError();
+    }
+    return serve(context, stream);  // From its answer on the test may end.
   };
   ASSERT_TRUE(goes_on->Write(SmallPair(), 7).ok());
   const auto result = goes_on->Read();

@@ -157,7 +157,7 @@ TEST(Metrics, AreShownWhileOthersConnectAndSayNothing) {
   const auto server = Serve(Address("127.0.0.1:0"));
   ASSERT_TRUE(server.ok());
   std::vector<FileDescriptor> silent;
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 40; ++i) {
     silent.push_back(Connect(Address((*server)->address()).port));
     ASSERT_EQ(send(silent.back().get(), "G", 1, MSG_NOSIGNAL), 1);
   }
