@@ -183,11 +183,21 @@ def print_table(title, heads, rows):
         print("  " + "  ".join(text.rjust(width) for text, width in zip(line, widths)))
 
 
+def positive(number):
+    def parse(text):
+        value = number(text)
+        if not value > 0:
+            raise ValueError
+        return value
+    parse.__name__ = f"{number.__name__} over 0"  # what argparse says was expected
+    return parse
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rate", type=float, default=20_000, help="calls a second")
-    parser.add_argument("--elements", type=int, default=32_000, help="of each of the two fp32 tensors")
-    parser.add_argument("--clients", type=int, default=1_000, help="processes that call")
+    parser.add_argument("--rate", type=positive(float), default=20_000, help="calls a second")
+    parser.add_argument("--elements", type=positive(int), default=32_000, help="of each of the two fp32 tensors")
+    parser.add_argument("--clients", type=positive(int), default=1_000, help="processes that call")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="short simulations")
     parser.add_argument("--costs", type=pathlib.Path, default=pathlib.Path("build/replicas.json"))
