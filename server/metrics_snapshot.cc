@@ -214,6 +214,11 @@ std::vector<Metric> MetricsSnapshot(const MetricSources& sources) {
   out.Gauge("kldiv_read_grants_held", "Of these, in use.", grants.held);
   out.Gauge("kldiv_read_grants_parked", "Calls that wait for one.", grants.parked);
   AddConnections(sources.listener.counters(), out);
+  if (sources.certificates != nullptr) {
+    out.Gauge("kldiv_certificate_expiry_timestamp_seconds",
+              "When the first certificate of --tls_cert expires, in seconds since the epoch.",
+              sources.certificates->value().Get()->expires_at);
+  }
   out.Gauge("kldiv_build_info", "1, with the build's facts as labels.", 1);
   out.last().labels = {
       {"version", base::kVersion}, {"build", kBuildInfo}, {"instruction_set", cpu_kernel::InstructionSet()}};

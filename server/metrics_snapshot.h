@@ -10,6 +10,7 @@
 #include "server/observability/metrics.h"
 #include "server/rpc/call_metrics.h"
 #include "server/rpc/service.h"
+#include "server/security/certificates.h"
 
 namespace kldiv::server {
 
@@ -20,8 +21,9 @@ struct MetricSources {
   const Batcher& batcher;
   const Admission& admission;
   const Listener& listener;
-  const LaneRunner* cpu_lanes;   // null: there are none
-  const LaneRunner* cuda_lanes;  // null: there are none
+  const LaneRunner* cpu_lanes;       // null: there are none
+  const LaneRunner* cuda_lanes;      // null: there are none
+  const Certificates* certificates;  // null: there are none
 };
 
 // All numbers of a running server at this moment, for Prometheus. Thread-safe.

@@ -170,8 +170,9 @@ absl::Status ServerImpl::Start() {
   StartLanes();
   if (absl::Status status = StartGrpc(); !status.ok()) return status;
   if (metrics_ != nullptr) {
-    const MetricSources sources{call_metrics_, *service_,        batcher_,         admission_,
-                                *listener_,    cpu_lanes_.get(), cuda_lanes_.get()};
+    const MetricSources sources{
+        call_metrics_, *service_,        batcher_,          admission_,
+        *listener_,    cpu_lanes_.get(), cuda_lanes_.get(), options_.certificates.get()};
     metrics_->Start([sources] { return MetricsSnapshot(sources); });
   }
   trimmer_.emplace(ResidentBytes());

@@ -5,7 +5,9 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <ctime>
+#include <limits>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -51,6 +53,17 @@ std::string DateFault(const X509& certificate, std::time_t now) {
   if (X509_cmp_time(begin, &now) >= 0) return absl::StrCat("is not valid before ", Text(begin));
   if (X509_cmp_time(end, &now) <= 0) return absl::StrCat("has expired on ", Text(end));
   return {};
+}
+
+// Of valid certificates, in seconds since the epoch.
+int64_t FirstExpiry(const std::vector<Certificate>& chain) {
+  int64_t first = std::numeric_limits<int64_t>::max();
+  for (const Certificate& certificate : chain) {
+    std::tm end{};
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &end) != 1) continue;
+    first = std::min<int64_t>(first, timegm(&end));
+  }
+  return first;
 }
 
 std::string Nth(size_t index) { return absl::StrCat("certificate ", index + 1, " "); }
@@ -156,6 +169,7 @@ absl::StatusOr<TlsMaterial> CheckTlsMaterial(const TlsFiles& files, TlsMaterial 
     if (!authorities.ok()) return authorities.status();
     if (absl::Status status = CheckAuthorities(client_ca, *authorities, time); !status.ok()) return status;
   }
+  material.expires_at = FirstExpiry(*chain);
   return material;
 }
 
@@ -163,7 +177,7 @@ absl::StatusOr<std::unique_ptr<Certificates>> LoadCertificates(const TlsFiles& f
   std::vector<FlagFile> watched = {{"tls_cert", files.cert}, {"tls_key", files.key}};
   if (!files.client_ca.empty()) watched.push_back({"tls_client_ca", files.client_ca});
   return Certificates::Load("certificates", std::move(watched), [files](std::vector<std::string> contents) {
-    TlsMaterial material{std::move(contents[0]), std::move(contents[1]), {}};
+    TlsMaterial material{std::move(contents[0]), std::move(contents[1]), {}, 0};
     if (contents.size() > 2) material.client_ca = std::move(contents[2]);
     return CheckTlsMaterial(files, std::move(material), std::chrono::system_clock::now());
   });

@@ -15,6 +15,8 @@ struct TlsMaterial {
   std::string certificates;  // its own first, each followed by its issuer
   std::string private_key;
   std::string client_ca;  // who may vouch for clients; empty: clients show no certificate
+  // When the first of `certificates` to expire does, in seconds since the epoch; set by CheckTlsMaterial.
+  int64_t expires_at = 0;
 };
 
 // Where it is.

@@ -26,7 +26,7 @@ class CertificatesTest : public ::testing::Test {
                     const std::string& client_ca = "", std::chrono::hours later = {}) {
     TlsFiles files{"cert.pem", "key.pem", client_ca.empty() ? "" : "ca.pem"};
     const auto checked =
-        CheckTlsMaterial(files, {certificates, key, client_ca}, std::chrono::system_clock::now() + later);
+        CheckTlsMaterial(files, {certificates, key, client_ca, 0}, std::chrono::system_clock::now() + later);
     if (checked.ok()) return "";
     EXPECT_EQ(checked.status().code(), absl::StatusCode::kFailedPrecondition);
     return std::string(checked.status().message());
@@ -52,6 +52,17 @@ TEST_F(CertificatesTest, AreGoodWithAnIntermediateInOrder) {
   EXPECT_THAT(
       Fault(leaf.certificate + authority_.certificate() + intermediate.certificate(), leaf.private_key),
       HasSubstr("certificate 1 is not issued by certificate 2"));
+}
+
+TEST_F(CertificatesTest, TellWhenTheyExpire) {
+  const KeyPair soon = authority_.Issue({.end_days = 3});
+  const auto now = std::chrono::system_clock::now();
+  const auto checked =
+      CheckTlsMaterial({"cert.pem", "key.pem", ""}, {soon.certificate, soon.private_key, "", 0}, now);
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  const int64_t left = checked->expires_at - std::chrono::system_clock::to_time_t(now);
+  EXPECT_GT(left, 3 * 86'400 - 600);
+  EXPECT_LE(left, 3 * 86'400 + 600);
 }
 
 TEST_F(CertificatesTest, AreNotThoseOfAnotherKey) {
