@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kldiv/v1/kldiv.grpc.pb.h"
+#include "tests/integration/http2_client.h"
 #include "tests/integration/requests.h"
 #include "tests/integration/server_process.h"
 
@@ -34,9 +35,10 @@ class Observability : public ::testing::Test {
   }
 
   // The next line of the log that tells of a failed call.
-  nlohmann::json FailedCall() {
+  nlohmann::json FailedCall() { return FailedCall(server_); }
+  static nlohmann::json FailedCall(ServerProcess& server) {
     for (;;) {
-      const nlohmann::json line = nlohmann::json::parse(server_.LogLine());
+      const nlohmann::json line = nlohmann::json::parse(server.LogLine());
       if (line.at("message") == "a call failed") return line;
     }
   }
@@ -78,6 +80,33 @@ TEST_F(Observability, CountsWhatTheClientWasTold) {
   EXPECT_TRUE(server_.WaitForMetric(
       Series("grpc_server_call_duration_seconds_count", "Evaluate", "UNIMPLEMENTED"), 1));
   EXPECT_EQ(FailedCall().at("code"), "UNIMPLEMENTED");
+}
+
+TEST_F(Observability, CountsAMessageOverTheLimitAsTheClientWasTold) {
+  ServerProcess server({"--log_format=json", "--max_message_bytes=1MiB"});
+  const auto stub = v1::KlDivergence::NewStub(server.NewChannel());
+  grpc::ClientContext context;
+  v1::EvaluateResponse response;
+  const grpc::Status status = stub->Evaluate(&context, UniformRequest(200'000), &response);
+  ASSERT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), ::testing::HasSubstr("--max_message_bytes is 1048576"));
+  EXPECT_TRUE(server.WaitForMetric(
+      Series("grpc_server_call_duration_seconds_count", "Evaluate", "RESOURCE_EXHAUSTED"), 1));
+  const nlohmann::json line = FailedCall(server);
+  EXPECT_EQ(line.at("code"), "RESOURCE_EXHAUSTED");
+  EXPECT_THAT(line.at("peer").get<std::string>(), ::testing::HasSubstr("127.0.0.1"));
+}
+
+TEST_F(Observability, CountsACallThatIsGoneInTheMiddleOfItsMessageAsCancelled) {
+  {
+    Http2Call call(server_.address(), "/kldiv.v1.KlDivergence/Evaluate");
+    call.BeginMessage(1000);
+    call.Send("half");
+    ASSERT_TRUE(server_.WaitForMetric("kldiv_calls_in_flight", 1));
+    call.Reset();
+  }
+  EXPECT_TRUE(
+      server_.WaitForMetric(Series("grpc_server_call_duration_seconds_count", "Evaluate", "CANCELLED"), 1));
 }
 
 TEST_F(Observability, CountsACallThatItsClientCancelledAsCancelled) {

@@ -177,6 +177,29 @@ TEST_F(Program, DrainsAtOnceWhenThereIsNothingToDrain) {
   EXPECT_EQ(server.StopBy(SIGTERM), 0);
 }
 
+TEST_F(Program, OwesHalfAMessageNoAnswerWhenItDrains) {
+  for (const char* const timeout : {"--drain_timeout=1s", "--drain_timeout=1h"}) {
+    ServerProcess server({timeout, "--read_timeout=1h"});
+    Http2Call call(server.address(), "/kldiv.v1.KlDivergence/Evaluate");
+    call.BeginMessage(1000);
+    call.Send("half");
+    ASSERT_TRUE(server.WaitForMetric("kldiv_calls_in_flight", 1));
+    EXPECT_EQ(server.StopBy(SIGTERM), 0) << timeout;
+  }
+}
+
+TEST_F(Program, DrainsCleanlyWithoutPatienceWhenAStreamIsIdle) {
+  ServerProcess server({"--drain_timeout=0s"});
+  const auto stub = v1::KlDivergence::NewStub(server.NewChannel());
+  grpc::ClientContext context;
+  const auto stream = stub->EvaluateStream(&context);
+  ASSERT_TRUE(stream->Write(UniformRequest(10, 3)));
+  v1::EvaluateResult result;
+  ASSERT_TRUE(stream->Read(&result));
+  EXPECT_EQ(server.StopBy(SIGTERM), 0);
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
 TEST_F(Program, TellsWatchersThatItDrains) {
   ServerProcess server;
   HealthWatcher watcher(server.NewChannel(), "");

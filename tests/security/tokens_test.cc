@@ -33,6 +33,11 @@ TEST(Tokens, LetInWhoShowsOneOfThemPlainOrHashed) {
   EXPECT_EQ(NameOf(tokens, "abc"), "bob");
 }
 
+TEST(Tokens, TakeTheWordForHashedInCapitalsToo) {
+  EXPECT_EQ(NameOf(SetOf(std::string("bob:SHA256:") + kDigestOfAbc), "abc"), "bob");
+  EXPECT_FALSE(TokenSet::Parse("bob:SHA256:ab\n").ok());
+}
+
 TEST(Tokens, LetNobodyElseIn) {
   const TokenSet tokens = SetOf(std::string("alice:secret\nbob:sha256:") + kDigestOfAbc + "\n");
   const std::string long_one(5000, 'a');
