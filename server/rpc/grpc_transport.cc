@@ -14,12 +14,11 @@
 
 #include "server/observability/log.h"
 #include "server/rpc/grpc_call.h"
-#include "server/rpc/grpc_header_limit.h"
+#include "server/rpc/grpc_frame_limits.h"
 
 namespace kldiv::server {
 namespace {
 
-constexpr int kMaxStreamsPerConnection = 1024;
 constexpr int kMaxFrameBytes = 1 << 20;
 constexpr int kHandshakeTimeoutMs = 10'000;
 constexpr int kMinPingIntervalMs = 10'000;
@@ -196,8 +195,8 @@ class GrpcTransportImpl final : public GrpcTransport {
 
 std::unique_ptr<GrpcTransport> GrpcTransport::Create(const GrpcTransportOptions& options,
                                                      grpc::ServerBuilder& builder) {
-  if (!HeadersAreLimitedAcrossFrames()) {
-    Log(LogLevel::kWarning, "headers in several frames have no limit with this gRPC");
+  if (!FramesAreLimited()) {
+    Log(LogLevel::kWarning, "headers in several frames, and resets of calls, have no limit with this gRPC");
   }
   return std::make_unique<GrpcTransportImpl>(options, builder);
 }

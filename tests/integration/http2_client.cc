@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,10 +14,11 @@ namespace {
 
 constexpr uint8_t kData = 0;
 constexpr uint8_t kHeaders = 1;
+constexpr uint8_t kResetStream = 3;
 constexpr uint8_t kSettings = 4;
 constexpr uint8_t kContinuation = 9;
 constexpr uint8_t kEndHeaders = 4;
-constexpr uint32_t kCallStream = 1;
+constexpr uint32_t kCancel = 8;  // why a stream is reset
 
 [[noreturn]] void Die(const char* what) {
   std::cerr << what << " failed\n";
@@ -27,6 +29,15 @@ std::string BigEndian(uint64_t value, int bytes) {
   std::string text;
   for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) text += static_cast<char>(value >> shift & 0xff);
   return text;
+}
+
+std::string FrameOf(uint8_t type, uint8_t flags, uint32_t stream, std::string_view payload) {
+  std::string frame = BigEndian(payload.size(), 3);
+  frame += static_cast<char>(type);
+  frame += static_cast<char>(flags);
+  frame += BigEndian(stream, 4);
+  frame += payload;
+  return frame;
 }
 
 // A header field without indexing and without Huffman coding (RFC 7541, 6.2.2); both parts under 127 bytes.
@@ -51,11 +62,16 @@ Socket::Socket(const std::string& address) : fd_(socket(AF_INET, SOCK_STREAM | S
 }
 
 void Socket::Send(std::string_view bytes) {
+  if (!TrySend(bytes)) Die("send");
+}
+
+bool Socket::TrySend(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) Die("send");
+    if (sent <= 0) return false;
     bytes.remove_prefix(static_cast<size_t>(sent));
   }
+  return true;
 }
 
 std::string Socket::ReceiveAll() {
@@ -68,36 +84,64 @@ std::string Socket::ReceiveAll() {
   }
 }
 
+bool Socket::ReceiveUntil(std::string_view bytes, std::chrono::milliseconds patience) {
+  std::string all;
+  char buffer[4096];
+  pollfd readable = {fd_.get(), POLLIN, 0};
+  while (all.find(bytes) == std::string::npos) {
+    if (poll(&readable, 1, static_cast<int>(patience.count())) <= 0) return false;
+    const ssize_t received = recv(fd_.get(), buffer, sizeof buffer, 0);
+    if (received <= 0) return false;
+    all.append(buffer, static_cast<size_t>(received));
+  }
+  return true;
+}
+
+bool Socket::WaitUntilClosed(std::chrono::milliseconds patience) const {
+  pollfd closed = {fd_.get(), POLLRDHUP, 0};
+  return poll(&closed, 1, static_cast<int>(patience.count())) > 0;
+}
+
 void Socket::Reset() {
   const linger at_once = {1, 0};
   setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   fd_ = server::FileDescriptor();
 }
 
-Http2Call::Http2Call(const std::string& address, std::string_view path, Headers headers_end)
-    : socket_(address) {
+Http2Call::Http2Call(const std::string& address, std::string_view path, Headers headers)
+    : authority_(address), socket_(address) {
   socket_.Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-  SendFrame(kSettings, 0, 0, "");
-  std::string headers;
-  headers += HeaderField(":method", "POST") + HeaderField(":scheme", "http") + HeaderField(":path", path);
-  headers += HeaderField(":authority", address) + HeaderField("content-type", "application/grpc");
-  headers += HeaderField("te", "trailers");
-  SendFrame(kHeaders, headers_end == Headers::kEnd ? kEndHeaders : 0, kCallStream, headers);
+  socket_.Send(FrameOf(kSettings, 0, 0, ""));
+  socket_.Send(HeadersFrame(path, headers));
 }
 
-void Http2Call::ContinueHeaders(std::string_view bytes) { SendFrame(kContinuation, 0, kCallStream, bytes); }
+void Http2Call::ContinueHeaders(std::string_view bytes) { socket_.Send(Frame(kContinuation, 0, bytes)); }
 
-void Http2Call::BeginMessage(uint32_t size) { Send(std::string(1, '\0') + BigEndian(size, 4)); }
+void Http2Call::BeginMessage(uint32_t size) {
+  std::string prefix(1, '\0');
+  prefix += BigEndian(size, 4);
+  Send(prefix);
+}
 
-void Http2Call::Send(std::string_view bytes) { SendFrame(kData, 0, kCallStream, bytes); }
+void Http2Call::Send(std::string_view bytes) { socket_.Send(Frame(kData, 0, bytes)); }
 
-void Http2Call::SendFrame(uint8_t type, uint8_t flags, uint32_t stream, std::string_view payload) {
-  std::string frame = BigEndian(payload.size(), 3);
-  frame += static_cast<char>(type);
-  frame += static_cast<char>(flags);
-  frame += BigEndian(stream, 4);
-  frame += payload;
-  socket_.Send(frame);
+bool Http2Call::CancelAndCall(std::string_view path) {
+  std::string frames = Frame(kResetStream, 0, BigEndian(kCancel, 4));
+  stream_ += 2;  // Those that a client opens are odd.
+  frames += HeadersFrame(path, Headers::kEnd);
+  return socket_.TrySend(frames);
+}
+
+std::string Http2Call::Frame(uint8_t type, uint8_t flags, std::string_view payload) const {
+  return FrameOf(type, flags, stream_, payload);
+}
+
+std::string Http2Call::HeadersFrame(std::string_view path, Headers headers) const {
+  std::string fields;
+  fields += HeaderField(":method", "POST") + HeaderField(":scheme", "http") + HeaderField(":path", path);
+  fields += HeaderField(":authority", authority_) + HeaderField("content-type", "application/grpc");
+  fields += HeaderField("te", "trailers");
+  return Frame(kHeaders, headers == Headers::kEnd ? kEndHeaders : 0, fields);
 }
 
 }  // namespace kldiv::integration

@@ -1,6 +1,7 @@
 #ifndef KLDIV_TESTS_INTEGRATION_HTTP2_CLIENT_H_
 #define KLDIV_TESTS_INTEGRATION_HTTP2_CLIENT_H_
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -16,8 +17,14 @@ class Socket {
   explicit Socket(const std::string& address);
 
   void Send(std::string_view bytes);
+  // False: the peer has closed.
+  bool TrySend(std::string_view bytes);
   // All until the peer closes.
   std::string ReceiveAll();
+  // Waits until `bytes` have come. False: the peer has closed instead, or nothing has come for `patience`.
+  bool ReceiveUntil(std::string_view bytes, std::chrono::milliseconds patience);
+  // Waits until the peer closes, and reads nothing. Has it?
+  bool WaitUntilClosed(std::chrono::milliseconds patience) const;
   // Ends the connection as the system does for a process that was killed with unread data: by a reset.
   void Reset();
 
@@ -25,8 +32,8 @@ class Socket {
   server::FileDescriptor fd_;
 };
 
-// A client that speaks just enough HTTP/2 to stop in the middle of things: one gRPC call on a connection of
-// its own.
+// A client that speaks just enough HTTP/2 to stop in the middle of things: one gRPC call at a time on a
+// connection of its own.
 class Http2Call {
  public:
   enum class Headers : uint8_t { kEnd, kGoOn };
@@ -41,13 +48,26 @@ class Http2Call {
   void BeginMessage(uint32_t size);
   // Bytes of the call's body.
   void Send(std::string_view bytes);
+  // Resets the call, and no more than it, and sends the headers of another one. False: the server has closed
+  // the connection.
+  bool CancelAndCall(std::string_view path);
+
   std::string ReceiveAll() { return socket_.ReceiveAll(); }
+  bool ReceiveUntil(std::string_view bytes, std::chrono::milliseconds patience) {
+    return socket_.ReceiveUntil(bytes, patience);
+  }
+  bool WaitUntilClosed(std::chrono::milliseconds patience) const { return socket_.WaitUntilClosed(patience); }
+  // Ends the connection.
   void Reset() { socket_.Reset(); }
 
  private:
-  void SendFrame(uint8_t type, uint8_t flags, uint32_t stream, std::string_view payload);
+  // A frame of the call.
+  std::string Frame(uint8_t type, uint8_t flags, std::string_view payload) const;
+  std::string HeadersFrame(std::string_view path, Headers headers) const;
 
+  const std::string authority_;
   Socket socket_;
+  uint32_t stream_ = 1;
 };
 
 }  // namespace kldiv::integration

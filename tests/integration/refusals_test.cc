@@ -5,6 +5,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 
 #include "kldiv/v1/kldiv.grpc.pb.h"
@@ -204,6 +205,37 @@ TEST_F(Refusals, HeadersInMoreFramesThanTheyNeed) {
   Http2Call call(server_->address(), kEvaluate, Http2Call::Headers::kGoOn);
   for (int i = 0; i < 32; ++i) call.ContinueHeaders("");
   EXPECT_THAT(call.ReceiveAll(), HasSubstr("grpc-status"));
+}
+
+// A call that was reset counts no longer among those that are open, but its memory is not free yet.
+TEST_F(Refusals, AConnectionThatResetsCallsWithoutEndAndNobodyElse) {
+  constexpr char kMemory[] = "process_resident_memory_bytes";
+  const int64_t memory = server_->Metric(kMemory);
+  Http2Call call(server_->address(), kEvaluate);
+  for (int i = 0; i < 20'000 && call.CancelAndCall(kEvaluate); ++i) {
+  }
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(2));
+  v1::EvaluateResponse response;
+  const grpc::Status other = stub_->Evaluate(&context, UniformRequest(10), &response);
+  EXPECT_TRUE(other.ok()) << other.error_message();
+  EXPECT_TRUE(call.WaitUntilClosed(std::chrono::seconds(10)));
+#ifdef __SANITIZE_ADDRESS__
+  constexpr int64_t kMostMemory = 512 << 20;  // AddressSanitizer keeps what is freed.
+#else
+  constexpr int64_t kMostMemory = 64 << 20;
+#endif
+  EXPECT_LT(server_->Metric(kMemory) - memory, kMostMemory);
+}
+
+TEST_F(Refusals, NoResetsOfAllCallsThatAConnectionMayHaveOpenWhateverOthersHaveResetBefore) {
+  for (int connection = 0; connection < 10; ++connection) {
+    Http2Call call(server_->address(), kEvaluate);
+    for (int i = 0; i < 1023; ++i) ASSERT_TRUE(call.CancelAndCall(kEvaluate)) << i;
+    ASSERT_TRUE(call.CancelAndCall("/kldiv.v1.KlDivergence/Estimate"));
+    constexpr char kUnimplemented[] = "grpc-status\00212";
+    EXPECT_TRUE(call.ReceiveUntil(kUnimplemented, std::chrono::seconds(10))) << connection;
+  }
 }
 
 TEST_F(Refusals, OneBadPairAmongAThousandIsItsOwnFaultAlone) {
