@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -147,6 +148,7 @@ std::atomic<ptrdiff_t> g_parser_offset{0};
   "_ZN9grpc_core11HPackParser10BeginFrameEP19grpc_metadata_batchjNS0_8BoundaryENS0_8PriorityENS0_7LogInfo" \
   "E"
 #define KLDIV_HEADER_PARSER_END "_ZN9grpc_core11HPackParserD1Ev"
+#define KLDIV_COUNT_STREAMS "_Z27grpc_chttp2_stream_map_sizeP22grpc_chttp2_stream_map"
 
 enum class Boundary : uint8_t { kNone, kEndOfHeaders, kEndOfStream };
 struct LogInfo {
@@ -162,6 +164,7 @@ KLDIV_BEFORE_GRPC(KLDIV_HEADER_PARSE, absl::Status, ParseHeaders, void* parser, 
 KLDIV_BEFORE_GRPC(KLDIV_RESET_PARSE, absl::Status, ParseReset, void* parser, void* transport, void* stream,
                   const grpc_slice& slice, int is_last);
 KLDIV_BEFORE_GRPC(KLDIV_HEADER_PARSER_END, void, EndHeaderParser, void* parser);
+KLDIV_BEFORE_GRPC(KLDIV_COUNT_STREAMS, size_t, CountStreams, void* streams);
 
 void BeginHeaderFrame(void* parser, void* metadata, uint32_t size_limit, Boundary boundary, uint8_t priority,
                       LogInfo log_info) {
@@ -198,10 +201,17 @@ void EndHeaderParser(void* parser) {
   kGrpcEndHeaderParser(parser);
 }
 
+// gRPC asks this before it opens one more, to compare it with what the client has acknowledged. Elsewhere it
+// asks whether there are any.
+size_t CountStreams(void* streams) {
+  const size_t count = kGrpcCountStreams(streams);
+  return count < kMaxStreamsPerConnection ? count : std::numeric_limits<size_t>::max();
+}
+
 bool FramesAreLimited() {
 #ifndef KLDIV_STATIC
-  for (const char* const symbol :
-       {KLDIV_HEADER_BEGIN_FRAME, KLDIV_HEADER_PARSE, KLDIV_RESET_PARSE, KLDIV_HEADER_PARSER_END}) {
+  for (const char* const symbol : {KLDIV_HEADER_BEGIN_FRAME, KLDIV_HEADER_PARSE, KLDIV_RESET_PARSE,
+                                   KLDIV_HEADER_PARSER_END, KLDIV_COUNT_STREAMS}) {
     // Whoever looks these up gets the first of that name.
     if (dlsym(RTLD_DEFAULT, symbol) == dlsym(RTLD_NEXT, symbol)) return false;
   }

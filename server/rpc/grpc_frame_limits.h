@@ -17,7 +17,7 @@ inline constexpr int kMaxResetsAtOnce = kMaxStreamsPerConnection;
 inline constexpr std::chrono::milliseconds kResetInterval{5};
 
 // Linked into a program, this library puts itself before gRPC's parsers of frames and closes connections for
-// two things that gRPC 1.51 lets them do to take all memory, and all of a polling thread's time:
+// three things that gRPC 1.51 lets them do to take all memory, and all of a polling thread's time:
 //
 // Headers without end. gRPC counts their size anew in each HTTP/2 frame, keeps a field that is cut into
 // several frames in memory without a limit, and reads it from its begin with each of them. Here headers are
@@ -27,6 +27,9 @@ inline constexpr std::chrono::milliseconds kResetInterval{5};
 // Resets without end. A call that its client has reset counts no longer among those that are open, but what
 // it took is freed only later, so that its successors pile up (CVE-2023-44487). Here kMaxResetsAtOnce and
 // kResetInterval limit them.
+//
+// Calls without end. gRPC limits those that are open only after the client has acknowledged the limit. Here
+// kMaxStreamsPerConnection holds from the begin.
 //
 // True: it does so. False: this is another gRPC, and its own limits are what remains.
 bool FramesAreLimited();

@@ -196,7 +196,10 @@ class GrpcTransportImpl final : public GrpcTransport {
 std::unique_ptr<GrpcTransport> GrpcTransport::Create(const GrpcTransportOptions& options,
                                                      grpc::ServerBuilder& builder) {
   if (!FramesAreLimited()) {
-    Log(LogLevel::kWarning, "headers in several frames, and resets of calls, have no limit with this gRPC");
+    Log(LogLevel::kWarning,
+        "headers in several frames, resets of calls, and calls of clients that acknowledge no settings have "
+        "no "
+        "limit with this gRPC");
   }
   return std::make_unique<GrpcTransportImpl>(options, builder);
 }

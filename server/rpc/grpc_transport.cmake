@@ -13,5 +13,6 @@ if(KLDIV_STATIC)
     LINKER:--wrap=_Z31grpc_chttp2_header_parser_parsePv${parse}
     LINKER:--wrap=_Z35grpc_chttp2_rst_stream_parser_parsePv${parse}
     LINKER:--wrap=_ZN9grpc_core11HPackParser10BeginFrameEP19grpc_metadata_batchjNS0_8BoundaryENS0_8PriorityENS0_7LogInfoE
-    LINKER:--wrap=_ZN9grpc_core11HPackParserD1Ev)
+    LINKER:--wrap=_ZN9grpc_core11HPackParserD1Ev
+    LINKER:--wrap=_Z27grpc_chttp2_stream_map_sizeP22grpc_chttp2_stream_map)
 endif()

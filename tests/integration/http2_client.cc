@@ -125,11 +125,13 @@ void Http2Call::BeginMessage(uint32_t size) {
 
 void Http2Call::Send(std::string_view bytes) { socket_.Send(Frame(kData, 0, bytes)); }
 
-bool Http2Call::CancelAndCall(std::string_view path) {
-  std::string frames = Frame(kResetStream, 0, BigEndian(kCancel, 4));
+bool Http2Call::CallAgain(std::string_view path) {
   stream_ += 2;  // Those that a client opens are odd.
-  frames += HeadersFrame(path, Headers::kEnd);
-  return socket_.TrySend(frames);
+  return socket_.TrySend(HeadersFrame(path, Headers::kEnd));
+}
+
+bool Http2Call::CancelAndCall(std::string_view path) {
+  return socket_.TrySend(Frame(kResetStream, 0, BigEndian(kCancel, 4))) && CallAgain(path);
 }
 
 std::string Http2Call::Frame(uint8_t type, uint8_t flags, std::string_view payload) const {

@@ -32,8 +32,8 @@ class Socket {
   server::FileDescriptor fd_;
 };
 
-// A client that speaks just enough HTTP/2 to stop in the middle of things: one gRPC call at a time on a
-// connection of its own.
+// A client that speaks just enough HTTP/2 to stop in the middle of things: gRPC calls on a connection of
+// its own, which acknowledges nothing.
 class Http2Call {
  public:
   enum class Headers : uint8_t { kEnd, kGoOn };
@@ -48,8 +48,10 @@ class Http2Call {
   void BeginMessage(uint32_t size);
   // Bytes of the call's body.
   void Send(std::string_view bytes);
-  // Resets the call, and no more than it, and sends the headers of another one. False: the server has closed
-  // the connection.
+  // Sends the headers of another call, which from now on is the one. False: the server has closed the
+  // connection.
+  bool CallAgain(std::string_view path);
+  // The same, after it has reset the call, and no more than it.
   bool CancelAndCall(std::string_view path);
 
   std::string ReceiveAll() { return socket_.ReceiveAll(); }
