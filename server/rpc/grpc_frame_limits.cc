@@ -210,7 +210,7 @@ size_t CountStreams(void* streams) {
 
 bool FramesAreLimited() {
 #ifndef KLDIV_STATIC
-  for (const char* const symbol : {KLDIV_HEADER_BEGIN_FRAME, KLDIV_HEADER_PARSE, KLDIV_RESET_PARSE,
+  for (const char* const symbol : {(KLDIV_HEADER_BEGIN_FRAME), KLDIV_HEADER_PARSE, KLDIV_RESET_PARSE,
                                    KLDIV_HEADER_PARSER_END, KLDIV_COUNT_STREAMS}) {
     // Whoever looks these up gets the first of that name.
     if (dlsym(RTLD_DEFAULT, symbol) == dlsym(RTLD_NEXT, symbol)) return false;
