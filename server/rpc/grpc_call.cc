@@ -159,8 +159,9 @@ void GrpcCall::OnRead() {
 }
 
 void GrpcCall::OnLastEvent() {
-  context_.live.Remove(this);
   handler_->OnDone();
+  // Afterwards, because who waits for the last call then looks at what the handlers have counted.
+  context_.live.Remove(this);
   const SteadyClock::duration duration = SteadyClock::now() - started_at_;
   const absl::Status outcome = Outcome();
   context_.metrics->CallEnded({method_, outcome.code(), duration, received_bytes_, sent_bytes_});
