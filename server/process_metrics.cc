@@ -12,6 +12,8 @@
 #include <system_error>
 #include <utility>
 
+#include "server/memory.h"
+
 namespace kldiv::server {
 namespace {
 
@@ -22,7 +24,6 @@ struct Stat {
   int64_t threads = 0;
   int64_t start_ticks = 0;  // after the machine's
   int64_t virtual_bytes = 0;
-  int64_t resident_pages = 0;
 };
 
 // False: it could not be read.
@@ -35,7 +36,7 @@ bool ReadStat(Stat& stat) {
   std::string skipped;
   for (int field = 3; field < 20; ++field) fields >> skipped;
   int64_t interval = 0;
-  fields >> stat.threads >> interval >> stat.start_ticks >> stat.virtual_bytes >> stat.resident_pages;
+  fields >> stat.threads >> interval >> stat.start_ticks >> stat.virtual_bytes;
   return !fields.fail();
 }
 
@@ -75,11 +76,12 @@ std::vector<Metric> ProcessMetrics() {
     add("process_cpu_seconds_total", "CPU time, of user and system.", Type::kCounter,
         Seconds(usage.ru_utime) + Seconds(usage.ru_stime));
   }
+  if (const int64_t resident = ResidentBytes(); resident > 0) {
+    add("process_resident_memory_bytes", "Physical memory.", Type::kGauge, static_cast<double>(resident));
+  }
   if (Stat stat; ReadStat(stat)) {
     static const double boot_time = BootTime();
     const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
-    add("process_resident_memory_bytes", "Physical memory.", Type::kGauge,
-        static_cast<double>(stat.resident_pages * sysconf(_SC_PAGESIZE)));
     add("process_virtual_memory_bytes", "Address space.", Type::kGauge,
         static_cast<double>(stat.virtual_bytes));
     add("process_threads", "Threads.", Type::kGauge, static_cast<double>(stat.threads));
