@@ -34,6 +34,16 @@ bool Answers(const std::string& address) {
   return stub->Evaluate(&context, UniformRequest(10), &response).ok();
 }
 
+// An open stream whose one pair has been answered.
+auto AnsweredStream(v1::KlDivergence::Stub& stub, grpc::ClientContext& context) {
+  auto stream = stub.EvaluateStream(&context);
+  EXPECT_TRUE(stream->Write(UniformRequest(10, 3)));
+  v1::EvaluateResult result;
+  EXPECT_TRUE(stream->Read(&result));
+  EXPECT_EQ(result.request_id(), 3u);
+  return stream;
+}
+
 int ExitCodeOf(const std::vector<std::string>& flags, std::string* errors) {
   std::vector<std::string> arguments = {ServerBinary()};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
@@ -138,11 +148,8 @@ TEST_F(Program, DrainsAnOpenStreamAfterAnsweringIt) {
   ServerProcess server;
   const auto stub = v1::KlDivergence::NewStub(server.NewChannel());
   grpc::ClientContext context;
-  const auto stream = stub->EvaluateStream(&context);
-  ASSERT_TRUE(stream->Write(UniformRequest(10, 3)));
+  const auto stream = AnsweredStream(*stub, context);
   v1::EvaluateResult result;
-  ASSERT_TRUE(stream->Read(&result));
-  EXPECT_EQ(result.request_id(), 3u);
   server.Signal(SIGTERM);
   EXPECT_FALSE(stream->Read(&result));
   const grpc::Status status = stream->Finish();
@@ -192,10 +199,7 @@ TEST_F(Program, DrainsCleanlyWithoutPatienceWhenAStreamIsIdle) {
   ServerProcess server({"--drain_timeout=0s"});
   const auto stub = v1::KlDivergence::NewStub(server.NewChannel());
   grpc::ClientContext context;
-  const auto stream = stub->EvaluateStream(&context);
-  ASSERT_TRUE(stream->Write(UniformRequest(10, 3)));
-  v1::EvaluateResult result;
-  ASSERT_TRUE(stream->Read(&result));
+  const auto stream = AnsweredStream(*stub, context);
   EXPECT_EQ(server.StopBy(SIGTERM), 0);
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
